@@ -1,0 +1,179 @@
+"""Connecting a store: its credential is proved at the platform before anything is stored."""
+
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared import clients, credentials, exact_json, platforms, problems, schemas, stores, wheel
+from shared.keys import Purpose
+from shared.models import Credentials, Status, Store, SyncState
+from shared.platforms.base import Connection, Http, Identity, Platform, PlatformError, PlatformName, Refusal
+from shared.settings import current
+from shared.stores import Caller
+from shared.transactions import Put, Update, commit
+
+_REFUSALS: dict[Refusal, type[problems.Problem]] = {
+    Refusal.CREDENTIALS: problems.CredentialsRefused,
+    Refusal.PERMISSION: problems.PermissionMissing,
+    Refusal.ADDRESS: problems.AddressRefused,
+    Refusal.UNREACHABLE: problems.PlatformUnreachable,
+    Refusal.TRANSIENT: problems.PlatformUnreachable,
+    Refusal.NOT_THE_PLATFORM: problems.NotThePlatform,
+    Refusal.NOT_FOUND: problems.NotThePlatform,
+    Refusal.RATE_LIMITED: problems.PlatformBusy,
+    Refusal.REQUEST: problems.NotThePlatform,
+}
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def connect(new: schemas.NewStore, caller: Caller, http: Http, now: datetime) -> Store:
+    """A new store, proved, stored in one transaction, and its first sync queued."""
+    caller.require_team(new.team_id)
+    adapter = _adapter(new.platform)
+    given = new.secrets()
+    identity = _prove(adapter, address(adapter, new.domain), given, http)
+    if new.store_id is not None and new.store_id != identity.store_id:
+        raise problems.IdentityMismatch(f"The credentials open {identity.store_id!r}, not the store that you named.")
+    webhook_secret = new.webhook_secret.get_secret_value() if new.webhook_secret else new_webhook_secret()
+    store = _new_store(new, caller, identity, now)
+    state = SyncState(store.id, slot=stores.slot_of(store))
+    stores.insert(store, sealed(store, given, {"current": webhook_secret}, now), state)
+    enqueue([store.id], "connect", full=True)
+    return store
+
+
+def reconnect(
+    store_id: str, new: schemas.NewCredentials, caller: Caller, expected: int | None, http: Http, now: datetime
+) -> Store:
+    """The store with other credentials; they must open the same store of the platform."""
+    store = stores.load(store_id, caller)
+    if expected is not None and store.version != expected:
+        raise problems.VersionConflict(f"The store has version {int(store.version)}. Read it again.")
+    adapter = _adapter(PlatformName(store.platform))
+    row = Credentials.get(store.id, consistent_read=True)
+    given = new.secrets()
+    if given:
+        identity = _prove(adapter, store.domain or "", given, http)
+        if identity.store_id != store.store_id:
+            raise problems.IdentityMismatch(f"The credentials open {identity.store_id!r}, not {store.store_id!r}.")
+        row.api_credentials = _seal(Purpose.API, store, given, now)
+    if new.webhook_secret is not None:
+        old = credentials.unseal(Purpose.WEBHOOK, store.id, store.platform, row.webhook_secrets, now)
+        both = {"current": new.webhook_secret.get_secret_value(), "previous": old["current"]}
+        row.webhook_secrets = _seal(Purpose.WEBHOOK, store, both, now)
+    read = int(store.version)
+    store.status, store.status_reason = Status.CONNECTED, None
+    store.version, store.updated_at = read + 1, now
+    slot = stores.slot_of(store)
+    moved = SyncState.slot.set(slot) if slot is not None else SyncState.slot.remove()
+    stale = problems.VersionConflict("The store changed meanwhile. Read it again.")
+    commit(
+        [
+            Put(store, Store.version == read, stale),
+            Put(row, Credentials.store_id.exists(), stale),
+            Update(SyncState(store.id), [moved], SyncState.store_id.exists(), stale),
+        ]
+    )
+    enqueue([store.id], "reconnect", full=True)
+    return store
+
+
+def new_webhook_secret() -> str:
+    """A secret for signing webhooks: letters and digits only, which no platform rewrites."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(48))
+
+
+def open_connection(store: Store, row: Credentials, now: datetime) -> Connection:
+    """What an adapter needs to call the store's platform."""
+    return Connection(
+        domain=store.domain or "",
+        credentials=credentials.unseal(Purpose.API, store.id, store.platform, row.api_credentials, now),
+        store_id=store.store_id,
+        currency=store.currency,
+        timezone=store.timezone,
+    )
+
+
+def delivery_url(store: Store, row: Credentials) -> str:
+    """Where the store's platform sends its webhooks."""
+    return f"{current().public_url}/webhooks/{store.platform}/{row.connection}"
+
+
+def sealed(store: Store, api: Mapping[str, str], webhook: Mapping[str, str], now: datetime) -> Credentials:
+    """A new store's credentials row."""
+    return Credentials(
+        store.id,
+        platform=store.platform,
+        api_credentials=_seal(Purpose.API, store, api, now),
+        webhook_secrets=_seal(Purpose.WEBHOOK, store, webhook, now),
+        connection=f"{store.id}.{secrets.token_urlsafe(24)}",
+    )
+
+
+def enqueue(store_ids: list[str], trigger: str, *, full: bool = False, delay: int = 0, **more: Any) -> None:
+    """Queues a sync of the stores; ``delay`` in seconds, at most 900."""
+    message = {"stores": store_ids, "trigger": trigger, "full": full, **more}
+    clients.sqs().send_message(
+        QueueUrl=current().sync_queue_url, MessageBody=exact_json.dumps(message), DelaySeconds=min(delay, 900)
+    )
+
+
+def _adapter(name: PlatformName) -> Platform:
+    adapter = platforms.get(name)
+    if adapter is None:
+        raise problems.PlatformUnavailable(f"Stores of {name} cannot be connected yet.")
+    return adapter
+
+
+def address(adapter: Platform, domain: str | None) -> str:
+    """The store's address in the adapter's canonical spelling."""
+    try:
+        return adapter.normal_domain(domain or "")
+    except ValueError as error:
+        raise problems.AddressRefused(str(error)) from error
+
+
+def _prove(adapter: Platform, domain: str, given: Mapping[str, str], http: Http) -> Identity:
+    missing = sorted(adapter.credential_fields - given.keys())
+    foreign = sorted(given.keys() - adapter.credential_fields)
+    if missing or foreign:
+        wanted = ", ".join(schemas.to_camel(name) for name in sorted(adapter.credential_fields))
+        raise problems.RequestInvalid(f"A store of {adapter.name} is connected with {wanted}, and nothing else.")
+    try:
+        return adapter.probe(Connection(domain, given), http)
+    except PlatformError as error:
+        raise _REFUSALS[error.refusal](error.detail) from error
+
+
+def _new_store(new: schemas.NewStore, caller: Caller, identity: Identity, now: datetime) -> Store:
+    from cuid2 import create_id  # only a new store needs one
+
+    id = create_id()
+    return Store(
+        id,
+        name=new.name,
+        platform=new.platform,
+        store_id=identity.store_id,
+        store_name=identity.store_name,
+        domain=identity.domain,
+        currency=identity.currency or new.currency or "USD",
+        timezone=identity.timezone or new.timezone or "UTC",
+        is_active=new.is_active,
+        is_primary=new.is_primary,
+        settings=exact_json.dumps(new.settings.as_json()) if new.settings is not None else None,
+        metadata=stores.metadata_text(new.metadata),
+        user_id=caller.user_id,
+        team_id=new.team_id,
+        created_at=now,
+        updated_at=now,
+        status=Status.CONNECTED,
+        version=1,
+        created_key=stores.created_key(now, id),
+        platform_shard=f"{new.platform}#{wheel.shard_of(id)}",
+    )
+
+
+def _seal(purpose: Purpose, store: Store, plain: Mapping[str, str], now: datetime) -> bytes:
+    return credentials.seal(purpose, store.id, store.platform, plain, now)

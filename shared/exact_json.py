@@ -1,0 +1,77 @@
+"""JSON in and out without losing a digit, and strict about what comes in.
+
+Numbers with a fraction or an exponent are :class:`decimal.Decimal`, so ``4.80`` goes out as ``4.80``.
+Refused with :class:`ValueError`, as RFC 8259 and RFC 7493 advise: NaN and the infinities, names that
+repeat in one object, lone surrogates, nesting beyond the interpreter's depth, bytes that are not UTF-8.
+"""
+
+from datetime import datetime
+from typing import Any, NoReturn
+
+import simplejson
+
+from shared import clock
+
+
+def loads(text: str | bytes) -> Any:
+    """The value that ``text`` stands for."""
+    try:
+        decoded = text if isinstance(text, str) else text.decode("utf-8")
+        value = simplejson.loads(
+            decoded, use_decimal=True, parse_constant=_refuse_constant, object_pairs_hook=_unique_names
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError("It is not UTF-8.") from error
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error
+    if "\\u" in decoded:
+        _refuse_surrogates(value)
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON text; times as RFC 3339."""
+    text: str = simplejson.dumps(
+        value, use_decimal=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_default
+    )
+    return text
+
+
+def canonical(value: Any) -> bytes:
+    """The same bytes for equal values, whatever the order of names."""
+    text: str = simplejson.dumps(
+        value,
+        use_decimal=True,
+        allow_nan=False,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        sort_keys=True,
+        default=_default,
+    )
+    return text.encode()
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, datetime):
+        return clock.short(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number.")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"The name {repeated[:60]!r} occurs twice in one object.")
+    return value
+
+
+def _refuse_surrogates(value: Any) -> None:
+    try:
+        simplejson.dumps(value, use_decimal=True, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("A text holds half of a surrogate pair.") from error

@@ -1,0 +1,175 @@
+"""Receiving one webhook delivery: verified, stored, answered.
+
+One conditional write is the durable record and the duplicate check in one: whoever is told "fine" is
+told so because the delivery is stored. This is the hot path and the one function that the internet may
+call without a token, so it needs botocore and nothing larger, and can open webhook secrets only.
+"""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared import clients, clock, credentials, keys, platforms, problems
+from shared.keys import Purpose
+from shared.observability import logger
+from shared.platforms.base import Delivery, PlatformName, ReceivesWebhooks, Verdict
+from shared.settings import current
+
+LARGEST_BODY = 1024 * 1024
+LARGEST_STORED = 380 * 1024
+"""An item holds 400 KB, its other attributes included."""
+KEPT = timedelta(days=30)
+SECRETS_CACHED = timedelta(seconds=60)
+SECRETS_REREAD = timedelta(seconds=5)
+_CACHED_CONNECTIONS = 2000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Receiver:
+    """What is known of the store behind a connection."""
+
+    store_id: str
+    secrets: tuple[str, ...]
+    read_at: datetime
+
+
+_receivers: OrderedDict[str, _Receiver] = OrderedDict()
+
+
+def receive(platform: str, connection: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> int:
+    """Takes a delivery in and gives the HTTP status to answer; a :class:`Problem` otherwise."""
+    adapter = _adapter(platform)
+    if len(body) > LARGEST_BODY:
+        raise problems.BodyTooLarge(f"A delivery has at most {LARGEST_BODY} bytes.")
+    delivery = Delivery({name.lower(): value for name, value in headers.items()}, body)
+    try:
+        receiver = _verified(adapter, platform, connection or "", delivery, now)
+        if receiver is not None:
+            _store(adapter, platform, receiver.store_id, delivery, now)
+    except (ClientError, BotoCoreError, keys.KeyUnavailable, credentials.CredentialsUnreadable) as error:
+        logger.exception("intake_failed", platform=platform)
+        raise problems.ServiceBusy("The delivery could not be stored. Send it again.") from error
+    return 200
+
+
+def forget() -> None:
+    """Empties the cache of secrets."""
+    _receivers.clear()
+
+
+def _adapter(platform: str) -> ReceivesWebhooks:
+    adapter = platforms.get(PlatformName(platform)) if platform in PlatformName.__members__ else None
+    if not isinstance(adapter, ReceivesWebhooks):
+        raise problems.ConnectionUnknown("No store receives webhooks here.")
+    return adapter
+
+
+def _verified(
+    adapter: ReceivesWebhooks, platform: str, connection: str, delivery: Delivery, now: datetime
+) -> _Receiver | None:
+    """Who the delivery is for, if it is genuine; ``None`` for a ping."""
+    receiver = _receiver(platform, connection, now, SECRETS_CACHED)
+    verdict = adapter.verify(delivery, receiver.secrets, now)
+    if verdict is Verdict.FORGED and now - receiver.read_at > SECRETS_REREAD:
+        # the secret may have been replaced since it was read
+        receiver = _receiver(platform, connection, now, SECRETS_REREAD)
+        verdict = adapter.verify(delivery, receiver.secrets, now)
+    if verdict is Verdict.PING:
+        return None
+    if not delivery.body:
+        raise problems.DeliveryEmpty("A delivery without a body announces nothing.")
+    if verdict is Verdict.FORGED:
+        raise problems.SignatureInvalid("The signature is missing or does not match the body.")
+    return receiver
+
+
+def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) -> _Receiver:
+    cached = _receivers.get(connection)
+    if cached is not None and now - cached.read_at <= oldest:
+        return cached
+    _receivers.pop(connection, None)
+    store_id = connection.partition(".")[0]
+    item = _credentials(store_id) if store_id else None
+    if (
+        item is None
+        or item["platform"]["S"] != platform
+        or not _same(item["connection"]["S"], connection)
+    ):
+        raise problems.ConnectionUnknown("No store receives webhooks here.")
+    plain = credentials.unseal(Purpose.WEBHOOK, store_id, platform, item["webhook_secrets"]["B"], now)
+    known = tuple(plain[name] for name in ("current", "previous") if name in plain)
+    receiver = _Receiver(store_id, known, now)
+    _receivers[connection] = receiver
+    while len(_receivers) > _CACHED_CONNECTIONS:
+        _receivers.popitem(last=False)
+    return receiver
+
+
+def _same(one: str, other: str) -> bool:
+    # lengths and contents of hashes tell nothing about the texts
+    return hashlib.sha256(one.encode()).digest() == hashlib.sha256(other.encode("utf-8", "replace")).digest()
+
+
+def _credentials(store_id: str) -> dict[str, Any] | None:
+    answer = clients.dynamodb().get_item(
+        TableName=f"{current().table_prefix}-credentials",
+        Key={"store_id": {"S": store_id}},
+        ProjectionExpression="platform, #connection, webhook_secrets",
+        ExpressionAttributeNames={"#connection": "connection"},
+        ConsistentRead=True,
+    )
+    item: dict[str, Any] | None = answer.get("Item")
+    return item
+
+
+def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: Delivery, now: datetime) -> None:
+    body = zlib.compress(delivery.body)
+    if len(body) > LARGEST_STORED:
+        raise problems.BodyTooLarge("The delivery is too large to be stored.")
+    item = {
+        "delivery": {"S": _key(platform, store_id, adapter.event_id(delivery), delivery.body)},
+        "store_id": {"S": store_id},
+        "platform": {"S": platform},
+        "topic": {"S": adapter.topic(delivery)},
+        "received_at": {"S": clock.to_text(now)},
+        "headers": {"S": json.dumps(_kept(delivery.headers))},
+        "body": {"B": body},
+        "outcome": {"S": "PENDING"},
+        "attempts": {"N": "0"},
+        "expires_at": {"N": str(clock.epoch(now + KEPT))},
+    }
+    try:
+        clients.dynamodb().put_item(
+            TableName=f"{current().table_prefix}-deliveries",
+            Item=item,
+            ConditionExpression="attribute_not_exists(delivery)",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        logger.info("delivery_repeated", platform=platform, store=store_id)
+        return
+    logger.info("delivery_stored", platform=platform, store=store_id, topic=item["topic"]["S"])
+
+
+def _key(platform: str, store_id: str, event_id: str, body: bytes) -> str:
+    """Unambiguous for any parts: ("ab", "c") is not ("a", "bc"). The body counts, as event ids are weak."""
+    parts = json.dumps([platform, store_id, event_id, hashlib.sha256(body).hexdigest()])
+    return base64.urlsafe_b64encode(hashlib.sha256(parts.encode()).digest()).decode().rstrip("=")
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that parsing may need: the platform's own."""
+    return {
+        name: value[:1024]
+        for name, value in headers.items()
+        if name.startswith(("x-", "webhook-")) and not name.startswith(("x-amz", "x-forwarded"))
+    }

@@ -1,0 +1,414 @@
+"""The DynamoDB tables, one class each; ``docs/architecture.md`` says what they are for.
+
+Tables are made by ``template.yaml``; here is how their items read. Attributes with ``null=True`` may
+be absent, which PynamoDB's types do not say.
+"""
+
+from enum import StrEnum
+
+from pynamodb.attributes import (
+    BinaryAttribute,
+    BooleanAttribute,
+    NumberAttribute,
+    NumberSetAttribute,
+    TTLAttribute,
+    UnicodeAttribute,
+    UTCDateTimeAttribute,
+)
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, IncludeProjection, KeysOnlyProjection
+
+from shared.tables import Table, table_name
+
+
+class Status(StrEnum):
+    """How a store's connection is."""
+
+    CONNECTED = "CONNECTED"
+    NEEDS_REAUTHORIZATION = "NEEDS_REAUTHORIZATION"
+    UNREACHABLE = "UNREACHABLE"
+    DISCONNECTED = "DISCONNECTED"
+
+
+class Outcome(StrEnum):
+    """How a sync ended."""
+
+    COMPLETE = "COMPLETE"
+    PARTIAL = "PARTIAL"
+    STALLED = "STALLED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+
+
+class Processing(StrEnum):
+    """What became of a webhook delivery."""
+
+    PENDING = "PENDING"
+    PROCESSED = "PROCESSED"
+    IGNORED = "IGNORED"
+    RETRYING = "RETRYING"
+    DEAD_LETTERED = "DEAD_LETTERED"
+
+
+class StoresByUser(GlobalSecondaryIndex["Store"]):
+    """A user's stores in the order of their creation."""
+
+    class Meta:
+        index_name = "byUser"
+        projection = AllProjection()
+
+    user_id = UnicodeAttribute(hash_key=True)
+    created_key = UnicodeAttribute(range_key=True)
+
+
+class StoresByTeam(GlobalSecondaryIndex["Store"]):
+    """A team's stores in the order of their creation."""
+
+    class Meta:
+        index_name = "byTeam"
+        projection = AllProjection()
+
+    team_id = UnicodeAttribute(hash_key=True)
+    created_key = UnicodeAttribute(range_key=True)
+
+
+class StoresByPlatform(GlobalSecondaryIndex["Store"]):
+    """Every store of a platform, spread over shards: the way to walk all stores without a scan."""
+
+    class Meta:
+        index_name = "byPlatform"
+        projection = KeysOnlyProjection()
+
+    platform_shard = UnicodeAttribute(hash_key=True)
+    created_key = UnicodeAttribute(range_key=True)
+
+
+class Store(Table):
+    """A seller's store, without credentials and without what a sync changes."""
+
+    class Meta:
+        table_name = table_name("stores")
+
+    id = UnicodeAttribute(hash_key=True)
+    name = UnicodeAttribute()
+    platform = UnicodeAttribute()
+    store_id = UnicodeAttribute()
+    store_name = UnicodeAttribute(null=True)
+    domain = UnicodeAttribute(null=True)
+    currency = UnicodeAttribute()
+    timezone = UnicodeAttribute()
+    is_active = BooleanAttribute()
+    is_primary = BooleanAttribute()
+    settings = UnicodeAttribute(null=True)
+    metadata = UnicodeAttribute(null=True)
+    user_id = UnicodeAttribute()
+    team_id = UnicodeAttribute(null=True)
+    created_at = UTCDateTimeAttribute()
+    updated_at = UTCDateTimeAttribute()
+    status = UnicodeAttribute()
+    status_reason = UnicodeAttribute(null=True)
+    version = NumberAttribute()
+    created_key = UnicodeAttribute()
+    platform_shard = UnicodeAttribute()
+    removing = BooleanAttribute(null=True)
+
+    by_user = StoresByUser()
+    by_team = StoresByTeam()
+    by_platform = StoresByPlatform()
+
+
+class Claim(Table):
+    """Something that must be unique, and the store that has it."""
+
+    class Meta:
+        table_name = table_name("claims")
+
+    claim = UnicodeAttribute(hash_key=True)
+    store = UnicodeAttribute()
+
+
+class CredentialsDue(GlobalSecondaryIndex["Credentials"]):
+    """Credentials that must be refreshed, soonest first."""
+
+    class Meta:
+        index_name = "refreshDue"
+        projection = KeysOnlyProjection()
+
+    refresh_shard = UnicodeAttribute(hash_key=True)
+    refresh_due_at = UnicodeAttribute(range_key=True)
+
+
+class Credentials(Table):
+    """A store's secrets, sealed, and what their refresh needs in clear."""
+
+    class Meta:
+        table_name = table_name("credentials")
+
+    store_id = UnicodeAttribute(hash_key=True)
+    platform = UnicodeAttribute()
+    api_credentials = BinaryAttribute(legacy_encoding=False)
+    webhook_secrets = BinaryAttribute(legacy_encoding=False)
+    connection = UnicodeAttribute()
+    """The unguessable part of the address that receives the store's webhooks."""
+    token_expires_at = UTCDateTimeAttribute(null=True)
+    refresh_expires_at = UTCDateTimeAttribute(null=True)
+    refresh_shard = UnicodeAttribute(null=True)
+    refresh_due_at = UnicodeAttribute(null=True)
+    lease_owner = UnicodeAttribute(null=True)
+    lease_until = UTCDateTimeAttribute(null=True)
+    fence = NumberAttribute(default=0)
+
+    refresh_due = CredentialsDue()
+
+
+class SyncStatesWheel(GlobalSecondaryIndex["SyncState"]):
+    """The stores of one slot of the wheel; no sync ever rewrites it."""
+
+    class Meta:
+        index_name = "wheel"
+        projection = KeysOnlyProjection()
+
+    slot = UnicodeAttribute(hash_key=True)
+    store_id = UnicodeAttribute(range_key=True)
+
+
+class SyncStatesLate(GlobalSecondaryIndex["SyncState"]):
+    """Stores that missed their interval, longest first."""
+
+    class Meta:
+        index_name = "late"
+        projection = KeysOnlyProjection()
+
+    late_shard = UnicodeAttribute(hash_key=True)
+    late_since = UnicodeAttribute(range_key=True)
+
+
+class SyncState(Table):
+    """Where a store's sync stands. Small on purpose: a sync writes it twice."""
+
+    class Meta:
+        table_name = table_name("sync-states")
+
+    store_id = UnicodeAttribute(hash_key=True)
+    last_sync_at = UTCDateTimeAttribute(null=True)
+    slot = UnicodeAttribute(null=True)
+    late_shard = UnicodeAttribute(null=True)
+    late_since = UnicodeAttribute(null=True)
+    checkpoint = UnicodeAttribute(null=True)
+    """JSON: for each resource the adapter's cursor."""
+    lease_owner = UnicodeAttribute(null=True)
+    lease_until = UTCDateTimeAttribute(null=True)
+    fence = NumberAttribute(default=0)
+    not_before = UTCDateTimeAttribute(null=True)
+    """The platform asked to wait until then."""
+    full_sync_at = UTCDateTimeAttribute(null=True)
+    requested_at = UTCDateTimeAttribute(null=True)
+    quiet_runs = NumberAttribute(default=0)
+    """Complete runs in a row that found nothing; they leave no row of their own."""
+    failures = NumberAttribute(default=0)
+    """Runs in a row that could not reach the platform."""
+    token_expires_at = UTCDateTimeAttribute(null=True)
+    reauthorize_by = UTCDateTimeAttribute(null=True)
+
+    wheel = SyncStatesWheel()
+    late = SyncStatesLate()
+
+
+class Dispatcher(Table):
+    """The dispatcher's own row beside the sync states: what it has dispatched, and for which intervals."""
+
+    class Meta:
+        table_name = table_name("sync-states")
+
+    KEY = "#dispatcher"
+
+    store_id = UnicodeAttribute(hash_key=True)
+    last_tick = NumberAttribute(null=True)
+    intervals = NumberSetAttribute(null=True)
+
+
+class SyncRun(Table):
+    """One run of a sync that changed something or did not end well."""
+
+    class Meta:
+        table_name = table_name("sync-runs")
+
+    store_id = UnicodeAttribute(hash_key=True)
+    started_at = UnicodeAttribute(range_key=True)
+    outcome = UnicodeAttribute()
+    reason = UnicodeAttribute(null=True)
+    detail = UnicodeAttribute(null=True)
+    trigger = UnicodeAttribute()
+    full = BooleanAttribute()
+    counts = UnicodeAttribute()
+    duration_ms = NumberAttribute()
+    user_id = UnicodeAttribute()
+    team_id = UnicodeAttribute(null=True)
+    platform = UnicodeAttribute()
+    expires_at = TTLAttribute()
+
+
+class ProductsByChange(GlobalSecondaryIndex["Product"]):
+    """A store's products in the order in which we saw them change."""
+
+    class Meta:
+        index_name = "byChange"
+        projection = KeysOnlyProjection()
+
+    store_id = UnicodeAttribute(hash_key=True)
+    change_key = UnicodeAttribute(range_key=True)
+
+
+class OrdersByChange(GlobalSecondaryIndex["Order"]):
+    """A store's orders in the order in which we saw them change."""
+
+    class Meta:
+        index_name = "byChange"
+        projection = KeysOnlyProjection()
+
+    store_id = UnicodeAttribute(hash_key=True)
+    change_key = UnicodeAttribute(range_key=True)
+
+
+class OrdersByCreated(GlobalSecondaryIndex["Order"]):
+    """A store's orders in the order of their creation at the platform."""
+
+    class Meta:
+        index_name = "byCreated"
+        projection = KeysOnlyProjection()
+
+    store_id = UnicodeAttribute(hash_key=True)
+    created_key = UnicodeAttribute(range_key=True)
+
+
+class SyncedRecord(Table):
+    """What products and orders have in common."""
+
+    store_id = UnicodeAttribute(hash_key=True)
+    id = UnicodeAttribute(range_key=True)
+    version = UnicodeAttribute()
+    """The platform's time of the change, then ours of the look: texts that sort as time does."""
+    hash = UnicodeAttribute()
+    body = BinaryAttribute(legacy_encoding=False, null=True)
+    """The normalised record: JSON, zlib."""
+    change_key = UnicodeAttribute()
+    deleted = BooleanAttribute(null=True)
+
+
+class Product(SyncedRecord):
+    """A product of a store."""
+
+    class Meta:
+        table_name = table_name("products")
+
+    by_change = ProductsByChange()
+
+
+class Order(SyncedRecord):
+    """An order of a store."""
+
+    class Meta:
+        table_name = table_name("orders")
+
+    created_key = UnicodeAttribute(null=True)
+
+    by_change = OrdersByChange()
+    by_created = OrdersByCreated()
+
+
+class DeliveriesByStore(GlobalSecondaryIndex["Delivery"]):
+    """A store's deliveries as they came."""
+
+    class Meta:
+        index_name = "byStore"
+        projection = IncludeProjection(["platform", "topic"])
+
+    store_id = UnicodeAttribute(hash_key=True)
+    received_at = UnicodeAttribute(range_key=True)
+
+
+class Delivery(Table):
+    """A webhook delivery: the durable record, and the duplicate check."""
+
+    class Meta:
+        table_name = table_name("deliveries")
+
+    delivery = UnicodeAttribute(hash_key=True)
+    store_id = UnicodeAttribute()
+    platform = UnicodeAttribute()
+    topic = UnicodeAttribute()
+    received_at = UnicodeAttribute()
+    headers = UnicodeAttribute()
+    body = BinaryAttribute(legacy_encoding=False)
+    outcome = UnicodeAttribute()
+    cause = UnicodeAttribute(null=True)
+    attempts = NumberAttribute(default=0)
+    expires_at = TTLAttribute()
+
+    by_store = DeliveriesByStore()
+
+
+class Authorization(Table):
+    """One attempt to connect a store through the platform's own screens."""
+
+    class Meta:
+        table_name = table_name("authorizations")
+
+    state = UnicodeAttribute(hash_key=True)
+    user_id = UnicodeAttribute()
+    platform = UnicodeAttribute()
+    domain = UnicodeAttribute()
+    request = UnicodeAttribute()
+    """JSON of what was asked for: name, team, settings, the store to reconnect."""
+    created_at = UTCDateTimeAttribute()
+    used_at = UTCDateTimeAttribute(null=True)
+    store = UnicodeAttribute(null=True)
+    problem = UnicodeAttribute(null=True)
+    """Why it failed: the problem's title, for the page that the seller sees."""
+    expires_at = TTLAttribute()
+
+
+class DesignsStores(GlobalSecondaryIndex["StoreDesign"]):
+    """The stores that a design is linked to."""
+
+    class Meta:
+        index_name = "byDesign"
+        projection = AllProjection()
+
+    design_id = UnicodeAttribute(hash_key=True)
+    store_id = UnicodeAttribute(range_key=True)
+
+
+class StoreDesign(Table):
+    """A design linked to a store."""
+
+    class Meta:
+        table_name = table_name("store-designs")
+
+    store_id = UnicodeAttribute(hash_key=True)
+    design_id = UnicodeAttribute(range_key=True)
+    linked_at = UTCDateTimeAttribute()
+
+    by_design = DesignsStores()
+
+
+class Budget(Table):
+    """A platform's rate budget, shared by all workers: one row per store, or per app."""
+
+    class Meta:
+        table_name = table_name("budgets")
+
+    scope = UnicodeAttribute(hash_key=True)
+    remaining = NumberAttribute(null=True)
+    capacity = NumberAttribute(null=True)
+    restore_per_second = NumberAttribute(null=True)
+    measured_at = UTCDateTimeAttribute(null=True)
+
+
+class KeyGroup(Table):
+    """The wrapped keys of one group of the credential hierarchy (``shared.keys`` reads and writes it)."""
+
+    class Meta:
+        table_name = table_name("key-groups")
+
+    group = UnicodeAttribute(hash_key=True)
+    current = NumberAttribute()

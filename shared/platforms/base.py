@@ -1,0 +1,312 @@
+"""What a platform adapter is: small Protocols that a stateless class fits, and the values they exchange.
+
+An adapter inherits from nothing. It says what it can do by which Protocols it fits; mypy holds it to
+them at its line in the registry. A rule of one platform is in that platform's file only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+Json = dict[str, Any]
+
+
+class PlatformName(StrEnum):
+    """The platforms of the data model."""
+
+    TIKTOK_SHOP = "TIKTOK_SHOP"
+    SHOPIFY = "SHOPIFY"
+    WOO_COMMERCE = "WOO_COMMERCE"
+    ETSY = "ETSY"
+    AMAZON = "AMAZON"
+    EBAY = "EBAY"
+    CUSTOM = "CUSTOM"
+
+
+class Resource(StrEnum):
+    """What is kept in sync."""
+
+    PRODUCTS = "products"
+    ORDERS = "orders"
+
+
+class ProductStatus(StrEnum):
+    """A product's normal status; the platform's own word stays beside it."""
+
+    ACTIVE = "active"
+    DRAFT = "draft"
+    INACTIVE = "inactive"
+    OTHER = "other"
+
+
+class OrderStatus(StrEnum):
+    """An order's normal status; the platform's own word stays beside it."""
+
+    PENDING = "pending"
+    PAID = "paid"
+    """To be shipped."""
+    PARTLY_SHIPPED = "partly_shipped"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+    OTHER = "other"
+
+
+class Refusal(StrEnum):
+    """Why a call to a platform failed, in the terms that decide what happens next."""
+
+    CREDENTIALS = "credentials"
+    """Refused for good: a human must reconnect."""
+    PERMISSION = "permission"
+    """The credential is known but may not do this: a human must grant more."""
+    NOT_FOUND = "not_found"
+    """The platform says that this id does not exist."""
+    RATE_LIMITED = "rate_limited"
+    """Asked to wait; ``retry_at`` says until when, where the platform does."""
+    UNREACHABLE = "unreachable"
+    """No answer, or none in time: DNS, TCP, TLS, a stall."""
+    TRANSIENT = "transient"
+    """An answer that says try again: a 5xx, a reset."""
+    NOT_THE_PLATFORM = "not_the_platform"
+    """An answer that this platform does not give: HTML, broken JSON, the wrong shape."""
+    ADDRESS = "address"
+    """The address may not be called: not https, not public, a redirect elsewhere."""
+    REQUEST = "request"
+    """The platform says that we asked wrongly: our fault."""
+
+
+class PlatformError(Exception):
+    """A call to a platform that did not give what was asked for. Its text never holds a secret."""
+
+    def __init__(
+        self, refusal: Refusal, detail: str, *, status: int | None = None, retry_at: datetime | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+        self.detail = detail
+        self.status = status
+        self.retry_at = retry_at
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A platform's HTTP answer, read whole within its limits."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case; a repeated header's values joined with ``, ``."""
+    body: bytes
+
+
+class Http(Protocol):
+    """The port through which adapters reach their platform (``shared.egress`` in production)."""
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        basic: tuple[str, str] | None = None,
+    ) -> Answer:
+        """One request. Raises :class:`PlatformError` with UNREACHABLE, TRANSIENT, ADDRESS or
+        NOT_THE_PLATFORM when there is no whole answer; any status is an answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Connection:
+    """Where a store is and what opens it; lives as long as one call."""
+
+    domain: str
+    credentials: Mapping[str, str]
+    """Plain secrets by the data model's names: ``api_key``, ``api_secret``, ``access_token``, …"""
+    store_id: str = ""
+    """The platform's own id of the store, once known."""
+    currency: str = "USD"
+    timezone: str = "UTC"
+
+    def __repr__(self) -> str:
+        return f"Connection({self.domain!r}, credentials=***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a probe learned: the store's own identity, in the platform's words."""
+
+    store_id: str
+    domain: str
+    store_name: str | None = None
+    currency: str | None = None
+    timezone: str | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP attempt of a webhook, exactly as it came."""
+
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+class Verdict(StrEnum):
+    """What ``verify`` decided."""
+
+    GENUINE = "genuine"
+    FORGED = "forged"
+    """No signature, a wrong one, or none that can be checked."""
+    PING = "ping"
+    """Not an event: answer 200 and process nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a delivery announces: a hint to be applied, or looked up."""
+
+    resource: Resource | None
+    """``None`` where it concerns no record of ours."""
+    id: str = ""
+    deleted: bool = False
+    record: "Record | None" = None
+    """The record itself where the payload is whole; otherwise it is fetched by id."""
+    access_lost: bool = False
+    """The platform told us that our rights are gone: the store must be probed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A product or an order, normalised. ``body`` is JSON with decimal texts for money, never a float.
+
+    Products: id, title, status, platformStatus, price, currency, sku, imageUrl, url, variants
+    (id, title, sku, price, inventoryQuantity, attributes), createdAt, updatedAt.
+    Orders: id, number, status, platformStatus, total, currency, lines (id, productId, variantId, title,
+    sku, quantity, unitPrice, total, properties), customer, shippingAddress, note, fees, createdAt, updatedAt.
+    """
+
+    id: str
+    updated_at: datetime
+    """The platform's own time of the last change."""
+    body: Json
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of records changed since a cursor."""
+
+    records: Sequence[Record]
+    cursor: Json
+    """Where to go on: JSON, small, the adapter's own. With ``done`` it is where the next cycle starts."""
+    done: bool
+    partial: str | None = None
+    """Why some records of this page are missing, where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdPage:
+    """One page of the ids that exist at the platform, for the full compare."""
+
+    ids: Sequence[str]
+    cursor: Json
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """What a reconciliation of webhook subscriptions did."""
+
+    created: int = 0
+    repaired: int = 0
+    removed: int = 0
+    kept: int = 0
+
+
+class Platform(Protocol):
+    """What every adapter can do. I/O goes through ``http``; time is passed in."""
+
+    name: PlatformName
+    credential_fields: frozenset[str]
+    """Which of accessToken, refreshToken, apiKey, apiSecret (snake case) connect a store by key."""
+
+    def normal_domain(self, text: str) -> str:
+        """The store's address in one canonical spelling; :class:`ValueError` says what is wrong."""
+        ...
+
+    def probe(self, connection: Connection, http: Http) -> Identity:
+        """The cheapest calls that prove the credential and name the store."""
+        ...
+
+    def fetch(
+        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
+    ) -> Page:
+        """The page after ``cursor`` (``None``: from the beginning), in the order of change."""
+        ...
+
+    def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
+        """One record by the platform's id; NOT_FOUND where the platform says it does not exist."""
+        ...
+
+    def list_ids(
+        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http
+    ) -> IdPage:
+        """The ids that exist now, for the full compare."""
+        ...
+
+
+@runtime_checkable
+class ReceivesWebhooks(Protocol):
+    """Verifies and reads deliveries: pure functions of headers, raw bytes, secrets and time."""
+
+    def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> Verdict:
+        """Whether the delivery is genuine under any of ``secrets``. Never raises."""
+        ...
+
+    def topic(self, delivery: Delivery) -> str:
+        """The platform's topic, for the record of the delivery."""
+        ...
+
+    def event_id(self, delivery: Delivery) -> str:
+        """What repeats of the same event share; the body's hash is added to it."""
+        ...
+
+    def parse(self, delivery: Delivery) -> Sequence[Event]:
+        """What the delivery announces. :class:`ValueError` where it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class ManagesSubscriptions(Protocol):
+    """Makes the platform's webhook subscriptions those that should exist."""
+
+    def reconcile(
+        self, connection: Connection, delivery_url: str, secret: str, http: Http
+    ) -> Subscribed: ...
+
+    def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
+        """Removes our subscriptions; what is gone already is fine."""
+        ...
+
+
+@runtime_checkable
+class GuidedGrant(Protocol):
+    """The seller grants access at their own store, which posts us the keys, unsigned."""
+
+    def grant_url(self, domain: str, *, app_name: str, state: str, return_url: str, callback_url: str) -> str: ...
+
+    def read_grant(self, body: bytes) -> tuple[str, Mapping[str, str]]:
+        """State and credentials of the store's callback; :class:`ValueError` where it is not one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an adapter can do, read off the Protocols it fits; the docs' matrix is made from it."""
+
+    platform: PlatformName
+    abilities: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,250 @@
+"""Products and orders as we keep them: written once for any number of copies, and the newer wins.
+
+A record's *version* is the platform's time of its last change, then our time of the look, as one text.
+A page of a sync is compared by hash and written in batches, which take no conditions; a single record
+(a webhook's) is written under a condition. Where a batch overwrites a newer version that came between
+its look and its write, the table's stream shows both images and :func:`restore` puts the newer back.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from pynamodb.exceptions import DoesNotExist, PutError
+
+from shared import clock, exact_json, paging, problems
+from shared.models import Order, Product, SyncedRecord
+from shared.platforms.base import Json, Record, Resource
+
+TABLES: dict[Resource, type[Product] | type[Order]] = {Resource.PRODUCTS: Product, Resource.ORDERS: Order}
+SETTLING_SECONDS = 5
+"""The change feed ends this long ago: writes that started earlier have ended, so nothing appears behind a cursor."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of records."""
+
+    seen: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Adds the counts of another page."""
+        for name in Counts.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def changed(self) -> int:
+        """How many were written."""
+        return self.created + self.updated + self.deleted
+
+
+def save_page(
+    store_id: str, resource: Resource, records: Sequence[Record], currency: str, observed_at: datetime, now: datetime
+) -> Counts:
+    """Writes what is new or changed of a page: one batch read, and a batch write per 25 changes."""
+    counts = Counts(seen=len(records))
+    table = TABLES[resource]
+    latest = {record.id: record for record in sorted(records, key=lambda record: record.updated_at)}
+    if not latest:
+        return counts
+    known = {row.id: row for row in _known(table, store_id, latest)}
+    changed: list[Product | Order] = []
+    for record in latest.values():
+        row = _row(table, store_id, record, currency, observed_at, now)
+        old = known.get(record.id)
+        if old is None:
+            counts.created += 1
+        elif old.version >= row.version or (old.hash == row.hash and not old.deleted):
+            counts.unchanged += 1
+            continue
+        elif old.deleted and _changed_at(old) >= _changed_at(row):
+            counts.unchanged += 1
+            continue
+        else:
+            counts.updated += 1
+        changed.append(row)
+    with table.batch_write() as batch:
+        for row in changed:
+            batch.save(row)
+    counts.unchanged += len(records) - len(latest)
+    return counts
+
+
+def save(
+    store_id: str, resource: Resource, record: Record, currency: str, observed_at: datetime, now: datetime
+) -> bool:
+    """Writes one record unless what we have is as new or the same; whether it was written."""
+    table = TABLES[resource]
+    row = _row(table, store_id, record, currency, observed_at, now)
+    # a tombstone gives way only to a change that the platform dates after it
+    comes_back = table.deleted.does_not_exist() | (table.version < clock.to_text(record.updated_at))
+    newer = (table.version < row.version) & (table.hash != row.hash) & comes_back
+    try:
+        row.save(condition=table.id.does_not_exist() | newer)
+    except PutError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def bury(store_id: str, resource: Resource, id: str, gone_at: datetime, now: datetime) -> bool:
+    """Leaves a tombstone for a record that the platform has deleted; whether it was news."""
+    table = TABLES[resource]
+    row = table(
+        store_id,
+        id,
+        version=_version(gone_at, now),
+        hash="",
+        change_key=_change_key(now, id),
+        deleted=True,
+    )
+    alive = table.id.exists() & table.deleted.does_not_exist() & (table.version < row.version)
+    try:
+        row.save(condition=alive)
+    except PutError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def restore(resource: Resource, old: SyncedRecord, new: SyncedRecord) -> bool:
+    """Puts a newer version back that a batch overwrote; whether this write was such a one."""
+    if old.version <= new.version:
+        return False
+    table = TABLES[resource]
+    try:
+        old.save(condition=(table.version == new.version) & (table.hash == new.hash))
+    except PutError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
+    return True
+
+
+def get(store_id: str, resource: Resource, id: str) -> Json:
+    """One record as callers see it."""
+    table = TABLES[resource]
+    missing = problems.ProductNotFound if resource is Resource.PRODUCTS else problems.OrderNotFound
+    try:
+        row = table.get(store_id, id, consistent_read=True)
+    except DoesNotExist:
+        row = None
+    if row is None or row.deleted:
+        raise missing(f"The store has no {resource.removesuffix('s')} with this id.")
+    return to_view(row)
+
+
+def page(store_id: str, resource: Resource, limit: int, cursor: str | None) -> tuple[list[Json], str | None]:
+    """A page of what exists: products by id, orders newest first."""
+    scope = ("records", store_id, resource)
+    position = paging.decode(cursor, *scope)
+    rows = _orders(store_id, limit, position) if resource is Resource.ORDERS else _products(store_id, limit, position)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    place = (lambda row: {"created": row.created_key}) if resource is Resource.ORDERS else (lambda row: {"id": row.id})
+    return [to_view(row) for row in rows], paging.encode(place(rows[-1]), *scope) if more else None
+
+
+def changes(
+    store_id: str, resource: Resource, since: datetime | None, limit: int, cursor: str | None, now: datetime
+) -> tuple[list[Json], str]:
+    """What changed since, oldest change first, tombstones included; the cursor is always there to come back with."""
+    scope = ("changes", store_id, resource)
+    position = paging.decode(cursor, *scope)
+    table = TABLES[resource]
+    after = position["change"] if position else clock.to_text(since) if since else ""
+    settled = clock.to_text(now - clock.timedelta(seconds=SETTLING_SECONDS))
+    if after >= settled:
+        return [], paging.encode({"change": after}, *scope)
+    window = table.change_key.between(after + " ", settled)
+    keys = list(islice(table.by_change.query(store_id, window, page_size=limit), limit))
+    rows = {row.id: row for row in table.batch_get([(store_id, key.id) for key in keys])} if keys else {}
+    # a row that changed again meanwhile is further on in the feed
+    current = [rows[key.id] for key in keys if key.id in rows and rows[key.id].change_key == key.change_key]
+    last = keys[-1].change_key if keys else after
+    return [to_view(row) for row in current], paging.encode({"change": last}, *scope)
+
+
+def live_ids(store_id: str, resource: Resource) -> set[str]:
+    """The ids of what we think exists."""
+    table = TABLES[resource]
+    rows = table.query(store_id, attributes_to_get=["id", "deleted"], consistent_read=True)
+    return {row.id for row in rows if not row.deleted}
+
+
+def to_view(row: SyncedRecord) -> Json:
+    """What callers see of a row."""
+    changed_at = row.change_key.split("#")[0]
+    if row.deleted:
+        return {"id": row.id, "storeId": row.store_id, "deleted": True, "changedAt": changed_at}
+    return {"id": row.id, "storeId": row.store_id, **body_of(row), "changedAt": changed_at}
+
+
+def body_of(row: SyncedRecord) -> Json:
+    """The normalised record inside a row."""
+    value: Json = exact_json.loads(zlib.decompress(row.body)) if row.body else {}
+    return value
+
+
+def _products(store_id: str, limit: int, position: paging.Position | None) -> list[Any]:
+    after = Product.id > position["id"] if position else None
+    rows = Product.query(store_id, after, filter_condition=Product.deleted.does_not_exist(), page_size=limit + 1)
+    return list(islice(rows, limit + 1))
+
+
+def _orders(store_id: str, limit: int, position: paging.Position | None) -> list[Any]:
+    before = Order.created_key < position["created"] if position else None
+    keys = Order.by_created.query(store_id, before, scan_index_forward=False, page_size=limit + 1)
+    ids = [key.id for key in islice(keys, limit + 1)]
+    rows = {row.id: row for row in Order.batch_get([(store_id, id) for id in ids])} if ids else {}
+    return [rows[id] for id in ids if id in rows and rows[id].created_key]
+
+
+def _known(table: type[Product] | type[Order], store_id: str, ids: Iterable[str]) -> Iterable[Product | Order]:
+    keys = [(store_id, id) for id in ids]
+    return table.batch_get(keys, consistent_read=True, attributes_to_get=["id", "version", "hash", "deleted"])
+
+
+def _row(
+    table: type[Product] | type[Order],
+    store_id: str,
+    record: Record,
+    currency: str,
+    observed_at: datetime,
+    now: datetime,
+) -> Product | Order:
+    body: Mapping[str, Any] = {**record.body, "currency": record.body.get("currency") or currency}
+    text = exact_json.canonical(body)
+    row = table(
+        store_id,
+        record.id,
+        version=_version(record.updated_at, observed_at),
+        hash=hashlib.sha256(text).hexdigest()[:32],
+        body=zlib.compress(text),
+        change_key=_change_key(now, record.id),
+    )
+    if isinstance(row, Order):
+        row.created_key = f"{clock.to_text(record.created_at or record.updated_at)}#{record.id}"
+    return row
+
+
+def _version(updated_at: datetime, observed_at: datetime) -> str:
+    return f"{clock.to_text(updated_at)}|{clock.to_text(observed_at)}"
+
+
+def _changed_at(row: SyncedRecord) -> str:
+    return row.version.split("|")[0]
+
+
+def _change_key(now: datetime, id: str) -> str:
+    return f"{clock.to_text(now)}#{id}"

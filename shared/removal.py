@@ -1,0 +1,93 @@
+"""Removing all that a store had, piece by piece, so that it can be cut off anywhere and go on.
+
+The claims are gone and the store is hidden before this begins (``stores.begin_removal``). The store's own
+row goes last: while it is there, the work is not done.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from pynamodb.exceptions import DoesNotExist
+
+from shared import clients, connecting, exact_json, platforms
+from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
+from shared.observability import logger
+from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName
+from shared.settings import current
+from shared.tables import Table
+
+_BATCH = 100
+_CONTENTS: tuple[type[Any], ...] = (Product, Order, SyncRun, StoreDesign)
+
+
+def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: datetime) -> bool:
+    """Removes the store's contents, then the store; queues the rest and says False when time is up."""
+    try:
+        store = Store.get(store_id, consistent_read=True)
+    except DoesNotExist:
+        return True
+    if not store.removing:
+        logger.error("removal_refused", store=store_id)
+        return True
+    if _being_synced(store_id, now()):
+        return _go_on_later(store_id, delay=60)
+    _unsubscribe(store, http, now())
+    for rows in _contents(store_id):
+        _delete(rows)
+        if now() >= deadline:
+            return _go_on_later(store_id)
+    Credentials(store_id).delete()
+    SyncState(store_id).delete()
+    store.delete()
+    logger.info("store_removed", store=store_id)
+    return True
+
+
+def _being_synced(store_id: str, now: datetime) -> bool:
+    """Whether a run may still write: it stops by itself when its lease ends."""
+    try:
+        state = SyncState.get(store_id, consistent_read=True)
+    except DoesNotExist:
+        return False
+    return state.lease_until is not None and state.lease_until > now
+
+
+def _unsubscribe(store: Store, http: Http, now: datetime) -> None:
+    """As well as the platform lets us: a store that is gone cannot hold up its own removal."""
+    adapter = platforms.get(PlatformName(store.platform))
+    try:
+        row = Credentials.get(store.id, consistent_read=True)
+        if isinstance(adapter, ManagesSubscriptions):
+            connection = connecting.open_connection(store, row, now)
+            adapter.unsubscribe(connection, connecting.delivery_url(store, row), http)
+    except DoesNotExist:
+        return
+    except PlatformError as error:
+        logger.info("unsubscribe_failed", store=store.id, refusal=error.refusal)
+
+
+def _contents(store_id: str) -> Iterator[list[Table]]:
+    for table in _CONTENTS:
+        rows = table.query(store_id, page_size=_BATCH)
+        while batch := list(islice(rows, _BATCH)):
+            yield batch
+    keys = Delivery.by_store.query(store_id, page_size=_BATCH)
+    while batch := list(islice(keys, _BATCH)):
+        yield [Delivery(key.delivery) for key in batch]
+
+
+def _delete(rows: list[Table]) -> None:
+    with type(rows[0]).batch_write() as batch:
+        for row in rows:
+            batch.delete(row)
+
+
+def _go_on_later(store_id: str, delay: int = 0) -> bool:
+    clients.sqs().send_message(
+        QueueUrl=current().removal_queue_url,
+        MessageBody=exact_json.dumps({"store": store_id}),
+        DelaySeconds=delay,
+    )
+    return False

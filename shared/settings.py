@@ -1,0 +1,67 @@
+"""The environment, parsed once into a frozen object. Nothing else reads the environment.
+
+A variable that is absent and has no default raises at start, not at first use.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a function is told about its deployment."""
+
+    table_prefix: str
+    """Tables are named ``{table_prefix}-stores`` and so on."""
+    public_url: str
+    """Where the internet reaches this API, without a trailing slash."""
+    api_credentials_key: str
+    """KMS key (ARN) that wraps the keys of API credentials."""
+    webhook_secrets_key: str
+    """KMS key (ARN) that wraps the keys of webhook secrets."""
+    event_bus: str
+    sync_queue_url: str
+    delivery_queue_url: str
+    removal_queue_url: str
+    teams_claim: str
+    """The claim of the caller's token that lists their teams."""
+    key_groups: int
+    """Into how many groups the stores' credentials are spread; fixed once chosen."""
+    shards: int
+    """Into how many partitions a sharded index key is spread; fixed once chosen."""
+    local_ca: str
+    """A CA file that opens loopback addresses to platform calls; local stack only."""
+
+
+def parse(environment: Mapping[str, str]) -> Settings:
+    """The settings in ``environment``; :class:`KeyError` names what is missing."""
+    local_ca = environment.get("STORELINK_LOCAL_CA", "")
+    if local_ca and not _is_loopback(environment.get("AWS_ENDPOINT_URL", "")):
+        raise ValueError("STORELINK_LOCAL_CA is for a local AWS endpoint only.")
+    return Settings(
+        table_prefix=environment["TABLE_PREFIX"],
+        public_url=environment["PUBLIC_URL"].rstrip("/"),
+        api_credentials_key=environment["API_CREDENTIALS_KEY"],
+        webhook_secrets_key=environment["WEBHOOK_SECRETS_KEY"],
+        event_bus=environment["EVENT_BUS"],
+        sync_queue_url=environment["SYNC_QUEUE_URL"],
+        delivery_queue_url=environment["DELIVERY_QUEUE_URL"],
+        removal_queue_url=environment["REMOVAL_QUEUE_URL"],
+        teams_claim=environment["TEAMS_CLAIM"],
+        key_groups=int(environment["KEY_GROUPS"]),
+        shards=int(environment["SHARDS"]),
+        local_ca=local_ca,
+    )
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+@cache
+def current() -> Settings:
+    """The settings of this execution environment."""
+    return parse(os.environ)

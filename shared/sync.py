@@ -1,0 +1,472 @@
+"""Which stores are due, and one run of one store's sync.
+
+A run holds the store's lease, pages from the checkpoint, writes records first and the checkpoint after
+them, and says how it ended. It never says COMPLETE when something is missing.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from pynamodb.exceptions import DoesNotExist, UpdateError
+
+from shared import clock, connecting, credentials, exact_json, platforms, problems, records, stores, wheel
+from shared.clients import sqs
+from shared.keys import Purpose
+from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
+from shared.observability import logger
+from shared.platforms.base import (
+    Connection,
+    Http,
+    Json,
+    ManagesSubscriptions,
+    Platform,
+    PlatformError,
+    PlatformName,
+    Refusal,
+    Resource,
+)
+from shared.records import Counts
+from shared.settings import current
+
+LEASE = timedelta(minutes=5)
+FULL_EVERY = timedelta(days=1)
+RUNS_KEPT = timedelta(days=90)
+CATCH_UP_MINUTES = 120
+STORES_PER_MESSAGE = 20
+REACHES_BEFORE_UNREACHABLE = 3
+DELETES_FREE = 10
+DELETES_SHARE = 5
+"""A full compare deletes at most DELETES_FREE records, or one in DELETES_SHARE where that is more."""
+REQUEST_EVERY = timedelta(minutes=1)
+DEFAULT_WAIT = timedelta(minutes=1)
+_ORDER = (Resource.ORDERS, Resource.PRODUCTS)
+
+Clock = Callable[[], datetime]
+
+
+class LeaseLost(Exception):
+    """Another run has the store now; what this one knows is old."""
+
+
+class _Ends(Exception):
+    """The run stops here, with this outcome if nothing was saved before."""
+
+    def __init__(self, reason: str, detail: str | None = None, *, go_on_in: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.go_on_in = go_on_in
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: what it was asked, what it did."""
+
+    store_id: str
+    trigger: str
+    started_at: datetime
+    full: bool = False
+    allow_deletes: bool = False
+    outcome: Outcome = Outcome.COMPLETE
+    reason: str | None = None
+    detail: str | None = None
+    counts: dict[Resource, Counts] = field(default_factory=dict)
+    pages: int = 0
+
+    @property
+    def changed(self) -> int:
+        """How many records were written."""
+        return sum(counts.changed for counts in self.counts.values())
+
+
+def dispatch(now: datetime) -> int:
+    """Queues the stores that are due since the last tick, and says how many. Cost grows with the stores due."""
+    tick = clock.epoch(now) // 60
+    try:
+        row = Dispatcher.get(Dispatcher.KEY, consistent_read=True)
+    except DoesNotExist:
+        return 0
+    last = int(row.last_tick) if row.last_tick is not None else tick - 1
+    first = max(last + 1, tick - CATCH_UP_MINUTES)
+    due: dict[str, None] = {}
+    lengths = sorted(int(length) for length in row.intervals or ())
+    slots = {slot for missed in range(first, tick + 1) for slot in wheel.due(missed, iter(lengths))}
+    for slot in sorted(slots):
+        due.update(dict.fromkeys(key.store_id for key in SyncState.wheel.query(slot)))
+    _queue(list(due))
+    # only forward: a later dispatcher may have finished before this one
+    later = Dispatcher.last_tick.does_not_exist() | (Dispatcher.last_tick < tick)
+    try:
+        row.update(actions=[Dispatcher.last_tick.set(tick)], condition=later)
+    except UpdateError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
+    return len(due)
+
+
+def request(store: Store, full: bool, allow_deletes: bool, now: datetime) -> None:
+    """Queues a sync that somebody asked for; at most one a minute and store."""
+    if not store.is_active:
+        raise problems.SyncNotPossible("The store is switched off. Set isActive first.")
+    if store.status == Status.NEEDS_REAUTHORIZATION:
+        raise problems.SyncNotPossible("The store must be connected again first.")
+    rested = SyncState.requested_at.does_not_exist() | (SyncState.requested_at <= now - REQUEST_EVERY)
+    try:
+        SyncState(store.id).update(
+            actions=[SyncState.requested_at.set(now)], condition=SyncState.store_id.exists() & rested
+        )
+    except UpdateError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
+        raise problems.SyncLimited("A store can be synced by request once a minute.") from error
+    connecting.enqueue([store.id], "request", full=full, allowDeletes=allow_deletes)
+
+
+def run(
+    store_id: str,
+    http: Http,
+    now: Clock,
+    deadline: datetime,
+    *,
+    trigger: str = "schedule",
+    full: bool = False,
+    allow_deletes: bool = False,
+) -> Run:
+    """Syncs one store until it is complete, cannot go on, or ``deadline`` is near."""
+    this = Run(store_id, trigger, now(), full, allow_deletes)
+    state = _take_lease(store_id, this.started_at)
+    store = stores.find(store_id)
+    if state is None or store is None:
+        this.outcome, this.reason = Outcome.SKIPPED, "BUSY_OR_WAITING" if store else "GONE"
+        return this
+    if stores.slot_of(store) is None:
+        this.outcome, this.reason = Outcome.SKIPPED, "NOT_ACTIVE"
+        _give_back(state)
+        return this
+    due = state.full_sync_at is None or state.full_sync_at <= this.started_at - FULL_EVERY
+    this.full = this.full or due
+    work = _Work(this, store, state, http, now, deadline)
+    try:
+        work.do()
+    except _Ends as end:
+        _end_early(work, end)
+    except PlatformError as error:
+        _end_refused(work, error)
+    except LeaseLost:
+        this.outcome, this.reason = Outcome.FAILED, "LEASE_LOST"
+        _record(work)
+        return this
+    _finish(work)
+    return this
+
+
+def history(store_id: str, limit: int, before: str | None) -> list[SyncRun]:
+    """The runs of a store that left a row, newest first."""
+    condition = SyncRun.started_at < before if before else None
+    rows = SyncRun.query(store_id, condition, scan_index_forward=False, limit=limit)
+    return list(rows)
+
+
+class _Work:
+    """One run in progress."""
+
+    def __init__(
+        self, this: Run, store: Store, state: SyncState, http: Http, now: Clock, deadline: datetime
+    ) -> None:
+        self.this = this
+        self.store = store
+        self.state = state
+        self.http = http
+        self.now = now
+        self.deadline = deadline
+        self.cursors: dict[str, Json] = exact_json.loads(state.checkpoint) if state.checkpoint else {}
+        self.started_with = state.checkpoint
+        self.wait_until: datetime | None = None
+        adapter = platforms.get(PlatformName(store.platform))
+        if adapter is None:
+            raise LookupError(f"No adapter for {store.platform}")
+        self.adapter: Platform = adapter
+        self.row = Credentials.get(store.id, consistent_read=True)
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """What opens the store, unsealed at its first use."""
+        if self._connection is None:
+            self._connection = connecting.open_connection(self.store, self.row, self.now())
+        return self._connection
+
+    def do(self) -> None:
+        """The whole run."""
+        if self.this.full and stores.wants_webhooks(self.store):
+            self._reconcile_subscriptions()
+        for resource in _ORDER:
+            self._page_through(resource)
+        if self.this.full:
+            for resource in _ORDER:
+                self._compare_ids(resource)
+
+    def _reconcile_subscriptions(self) -> None:
+        if not isinstance(self.adapter, ManagesSubscriptions):
+            return
+        secrets = credentials.unseal(
+            Purpose.WEBHOOK, self.store.id, self.store.platform, self.row.webhook_secrets, self.now()
+        )
+        url = connecting.delivery_url(self.store, self.row)
+        self.adapter.reconcile(self.connection, url, secrets["current"], self.http)
+
+    def _page_through(self, resource: Resource) -> None:
+        counts = self.this.counts.setdefault(resource, Counts())
+        done = False
+        while not done:
+            self._keep_going()
+            observed_at = self.now()
+            page = self.adapter.fetch(
+                self.connection, resource, self.cursors.get(resource), self.http, observed_at
+            )
+            self._holds_lease()
+            saved = records.save_page(
+                self.store.id, resource, page.records, self.store.currency, observed_at, self.now()
+            )
+            counts.add(saved)
+            self.this.pages += 1
+            if page.partial:
+                self.this.outcome, self.this.reason, self.this.detail = (
+                    Outcome.PARTIAL,
+                    "RECORDS_NOT_UNDERSTOOD",
+                    page.partial,
+                )
+            moved = self.cursors.get(resource) != page.cursor
+            if not moved and not page.done:
+                raise _Ends("CURSOR_REPEATED", f"The platform gave the same page of {resource} again.")
+            self.cursors[resource] = dict(page.cursor)
+            done = page.done
+            if saved.changed or not done:
+                self._checkpoint()
+
+    def _compare_ids(self, resource: Resource) -> None:
+        """Finds what was deleted without a word, and what paging missed. Only the platform's 404 deletes."""
+        there = set()
+        for ids in self._all_ids(resource):
+            there.update(ids)
+        here = records.live_ids(self.store.id, resource)
+        counts = self.this.counts[resource]
+        gone, missed = here - there, there - here
+        most = max(DELETES_FREE, len(here) // DELETES_SHARE)
+        if len(gone) > most and not self.this.allow_deletes:
+            raise _Ends(
+                "MANY_DELETES", f"{len(gone)} of {len(here)} {resource} are gone. Sync with allowDeletes to delete."
+            )
+        for id in sorted(gone | missed):
+            self._keep_going()
+            self._look_up(resource, id, counts)
+
+    def _look_up(self, resource: Resource, id: str, counts: Counts) -> None:
+        observed_at = self.now()
+        try:
+            record = self.adapter.fetch_one(self.connection, resource, id, self.http)
+        except PlatformError as error:
+            if error.refusal is not Refusal.NOT_FOUND:
+                raise
+            self._holds_lease()
+            counts.deleted += records.bury(self.store.id, resource, id, observed_at, self.now())
+            return
+        self._holds_lease()
+        written = records.save(
+            self.store.id, resource, record, self.store.currency, observed_at, self.now()
+        )
+        counts.updated += written
+
+    def _all_ids(self, resource: Resource) -> Iterator[list[str]]:
+        cursor: Json | None = None
+        done = False
+        while not done:
+            self._keep_going()
+            page = self.adapter.list_ids(self.connection, resource, cursor, self.http)
+            yield list(page.ids)
+            if not page.done and page.cursor == cursor:
+                raise _Ends("CURSOR_REPEATED", f"The platform gave the same ids of {resource} again.")
+            cursor, done = page.cursor, page.done
+
+    def _keep_going(self) -> None:
+        if self.now() >= self.deadline:
+            raise _Ends("TIME_IS_UP", "The run goes on in another invocation.", go_on_in=0)
+
+    def _holds_lease(self) -> None:
+        """Refuses to write on an old lease: batches take no condition, so the clock must say so."""
+        if self.now() >= self.state.lease_until:
+            raise LeaseLost
+
+    def _checkpoint(self) -> None:
+        until = self.now() + LEASE
+        self.update([SyncState.checkpoint.set(exact_json.dumps(self.cursors)), SyncState.lease_until.set(until)])
+
+    def update(self, actions: list[Any]) -> None:
+        """Changes the sync state if the lease and its fence are still this run's."""
+        mine = (SyncState.lease_owner == self.state.lease_owner) & (SyncState.fence == self.state.fence)
+        try:
+            self.state.update(actions=actions, condition=mine)
+        except UpdateError as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                raise LeaseLost from error
+            raise
+
+
+def _queue(ids: list[str]) -> None:
+    messages = [ids[start : start + STORES_PER_MESSAGE] for start in range(0, len(ids), STORES_PER_MESSAGE)]
+    for start in range(0, len(messages), 10):
+        entries = [
+            {"Id": str(number), "MessageBody": exact_json.dumps({"stores": batch, "trigger": "schedule"})}
+            for number, batch in enumerate(messages[start : start + 10])
+        ]
+        answer = sqs().send_message_batch(QueueUrl=current().sync_queue_url, Entries=entries)
+        if answer.get("Failed"):
+            raise RuntimeError(f"{len(answer['Failed'])} messages were not taken by the queue")
+
+
+def _take_lease(store_id: str, now: datetime) -> SyncState | None:
+    state = SyncState(store_id)
+    free = SyncState.lease_until.does_not_exist() | (SyncState.lease_until <= now)
+    rested = SyncState.not_before.does_not_exist() | (SyncState.not_before <= now)
+    try:
+        state.update(
+            actions=[
+                SyncState.lease_owner.set(uuid4().hex),
+                SyncState.lease_until.set(now + LEASE),
+                SyncState.fence.set((SyncState.fence | 0) + 1),
+            ],
+            condition=SyncState.store_id.exists() & free & rested,
+        )
+    except UpdateError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return None
+        raise
+    return state
+
+
+def _give_back(state: SyncState) -> None:
+    mine = (SyncState.lease_owner == state.lease_owner) & (SyncState.fence == state.fence)
+    try:
+        state.update(actions=[SyncState.lease_owner.remove(), SyncState.lease_until.remove()], condition=mine)
+    except UpdateError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
+
+
+def _end_early(work: _Work, end: _Ends) -> None:
+    this = work.this
+    this.outcome = Outcome.PARTIAL if this.pages else Outcome.FAILED
+    this.reason, this.detail = end.reason, end.detail
+    if end.go_on_in is not None:
+        if exact_json.dumps(work.cursors) == work.started_with and this.trigger == "continuation":
+            this.outcome, this.reason = Outcome.STALLED, "NO_PROGRESS"
+        else:
+            connecting.enqueue(
+                [this.store_id],
+                "continuation",
+                full=this.full,
+                delay=end.go_on_in,
+                allowDeletes=this.allow_deletes,
+            )
+
+
+def _end_refused(work: _Work, error: PlatformError) -> None:
+    this = work.this
+    this.outcome = Outcome.PARTIAL if this.pages else Outcome.FAILED
+    this.reason, this.detail = error.refusal.upper(), error.detail
+    if error.refusal in {Refusal.CREDENTIALS, Refusal.PERMISSION} and _still_refused(work):
+        reason = "CREDENTIALS_REFUSED" if error.refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
+        stores.set_status(this.store_id, Status.NEEDS_REAUTHORIZATION, reason, work.now())
+    if error.refusal is Refusal.RATE_LIMITED:
+        work.wait_until = error.retry_at or work.now() + DEFAULT_WAIT
+    logger.info("sync_refused", store=this.store_id, refusal=error.refusal, status=error.status)
+
+
+def _still_refused(work: _Work) -> bool:
+    """Asks again before believing: the credential may have been replaced, or the host hiccuped."""
+    row = Credentials.get(work.store.id, consistent_read=True)
+    if row.api_credentials != work.row.api_credentials:
+        connecting.enqueue([work.store.id], "continuation", full=work.this.full)
+        return False
+    try:
+        work.adapter.probe(work.connection, work.http)
+    except PlatformError as error:
+        return error.refusal in {Refusal.CREDENTIALS, Refusal.PERMISSION}
+    return False
+
+
+def _finish(work: _Work) -> None:
+    """Lets go of the lease with what the run leaves behind; a quiet run leaves no row of its own."""
+    this, state, now = work.this, work.state, work.now()
+    actions: list[Any] = [SyncState.lease_owner.remove(), SyncState.lease_until.remove()]
+    checkpoint = exact_json.dumps(work.cursors)
+    if checkpoint != state.checkpoint:
+        actions.append(SyncState.checkpoint.set(checkpoint))
+    complete = this.outcome is Outcome.COMPLETE
+    quiet = complete and not this.changed and this.trigger == "schedule" and not this.full
+    unreached = this.reason in {"UNREACHABLE", "TRANSIENT", "NOT_THE_PLATFORM", "ADDRESS"}
+    if complete:
+        actions += [SyncState.last_sync_at.set(now), SyncState.quiet_runs.set(int(state.quiet_runs) + 1 if quiet else 0)]
+        actions += [SyncState.full_sync_at.set(this.started_at)] if this.full else []
+        if state.late_since is not None:
+            actions += [SyncState.late_since.remove(), SyncState.late_shard.remove()]
+    elif state.late_since is None:
+        actions += [
+            SyncState.late_since.set(clock.to_text(now)),
+            SyncState.late_shard.set(str(wheel.shard_of(this.store_id))),
+        ]
+    if unreached or state.failures:
+        actions.append(SyncState.failures.set(int(state.failures) + 1 if unreached else 0))
+    actions += _waiting(work)
+    try:
+        work.update(actions)
+    except LeaseLost:
+        this.outcome, this.reason = Outcome.FAILED, "LEASE_LOST"
+        quiet = False
+    if not quiet:
+        _record(work)
+    _reachability(work, unreached)
+
+
+def _waiting(work: _Work) -> list[Any]:
+    """How long the platform wants to be left alone."""
+    if work.wait_until is not None:
+        return [SyncState.not_before.set(work.wait_until)]
+    return [SyncState.not_before.remove()] if work.state.not_before is not None else []
+
+
+def _reachability(work: _Work, unreached: bool) -> None:
+    now = work.now()
+    if unreached and int(work.state.failures or 0) >= REACHES_BEFORE_UNREACHABLE:
+        reason = {"NOT_THE_PLATFORM": "NOT_THE_PLATFORM", "ADDRESS": "ADDRESS_REFUSED"}
+        code = reason.get(work.this.reason or "", "STORE_UNREACHABLE")
+        stores.set_status(work.store.id, Status.UNREACHABLE, code, now)
+    elif work.this.outcome is Outcome.COMPLETE and work.store.status == Status.UNREACHABLE:
+        stores.set_status(work.store.id, Status.CONNECTED, None, now)
+
+
+def _record(work: _Work) -> None:
+    this, now = work.this, work.now()
+    counts = {
+        resource: {name: getattr(counts, name) for name in Counts.__slots__}
+        for resource, counts in this.counts.items()
+    }
+    SyncRun(
+        this.store_id,
+        clock.to_text(this.started_at),
+        outcome=this.outcome,
+        reason=this.reason,
+        detail=this.detail,
+        trigger=this.trigger,
+        full=this.full,
+        counts=exact_json.dumps(counts),
+        duration_ms=int((now - this.started_at).total_seconds() * 1000),
+        user_id=work.store.user_id,
+        team_id=work.store.team_id,
+        platform=work.store.platform,
+        expires_at=now + RUNS_KEPT,
+    ).save()
+    logger.info("sync_finished", store=this.store_id, outcome=this.outcome, reason=this.reason, changed=this.changed)

@@ -1,0 +1,161 @@
+"""Processing, listing and replaying webhook deliveries.
+
+A delivery is a hint: it is applied, or its object is fetched by id, through the same idempotent write as
+the sync, and the newer wins. What fails is tried again from a queue of its own, so that one poison
+delivery holds up nothing, and is dead-lettered with its cause after the last attempt.
+"""
+
+import zlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from pynamodb.exceptions import DoesNotExist, UpdateError
+
+from shared import clients, clock, connecting, exact_json, paging, platforms, problems, records, stores
+from shared.models import Credentials, Delivery, Processing, Status, Store
+from shared.observability import logger
+from shared.platforms import base
+from shared.platforms.base import Event, Http, Platform, PlatformError, PlatformName, ReceivesWebhooks, Refusal
+from shared.settings import current
+
+ATTEMPTS = 6
+_FIRST_RETRY = timedelta(seconds=30)
+
+
+class Failed(Exception):
+    """The delivery could not be processed now; its text is the cause, without secrets."""
+
+
+def process(key: str, http: Http, now: datetime) -> None:
+    """Applies one stored delivery; a failure is queued to be tried again."""
+    delivery = _get(key)
+    if delivery is None or delivery.outcome not in {Processing.PENDING, Processing.RETRYING}:
+        return
+    try:
+        outcome, cause = _apply(delivery, http, now)
+    except Failed as failure:
+        _fail(delivery, str(failure))
+        return
+    _conclude(delivery, outcome, cause)
+
+
+def page(store_id: str, limit: int, cursor: str | None) -> tuple[list[Delivery], str | None]:
+    """A page of a store's deliveries, newest first."""
+    scope = ("deliveries", store_id)
+    position = paging.decode(cursor, *scope)
+    before = Delivery.received_at < position["received"] if position else None
+    keys = list(Delivery.by_store.query(store_id, before, scan_index_forward=False, limit=limit + 1))
+    more, keys = len(keys) > limit, keys[:limit]
+    rows = {row.delivery: row for row in Delivery.batch_get([key.delivery for key in keys])} if keys else {}
+    found = [rows[key.delivery] for key in keys if key.delivery in rows]
+    return found, paging.encode({"received": keys[-1].received_at}, *scope) if more else None
+
+
+def replay(store_id: str, key: str) -> Delivery:
+    """Has a delivery processed again, as the same event; the stream takes it up."""
+    delivery = _get(key)
+    if delivery is None or delivery.store_id != store_id:
+        raise problems.DeliveryNotFound("The store has no delivery with this id.")
+    delivery.update(actions=[Delivery.outcome.set(Processing.PENDING), Delivery.attempts.set(0), Delivery.cause.remove()])
+    return delivery
+
+
+def _get(key: str) -> Delivery | None:
+    try:
+        return Delivery.get(key, consistent_read=True)
+    except DoesNotExist:
+        return None
+
+
+def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, str | None]:
+    store = stores.find(delivery.store_id)
+    if store is None:
+        delivery.delete()  # nothing of a store that was removed stays
+        return Processing.IGNORED, "The store is gone."
+    adapter = platforms.get(PlatformName(delivery.platform))
+    if adapter is None or not isinstance(adapter, ReceivesWebhooks):
+        return Processing.IGNORED, "The platform sends no webhooks."
+    try:
+        body = zlib.decompress(delivery.body)
+        events = adapter.parse(base.Delivery(exact_json.loads(delivery.headers), body))
+    except ValueError as error:
+        # what cannot be read now cannot be read later: kept with its cause, for a person to look at
+        return Processing.DEAD_LETTERED, f"The body cannot be read: {error}"[:500]
+    work = _Application(store, adapter, http, clock.from_text(delivery.received_at), now)
+    applied = [work.apply(event) for event in events]
+    if not events:
+        return Processing.IGNORED, "It announces nothing that is kept in sync."
+    return Processing.PROCESSED, None if any(applied) else "What we have is as new."
+
+
+class _Application:
+    """The events of one delivery, applied to one store."""
+
+    def __init__(
+        self, store: Store, adapter: Platform, http: Http, received_at: datetime, now: datetime
+    ) -> None:
+        self.store = store
+        self.adapter = adapter
+        self.http = http
+        self.received_at = received_at
+        self.now = now
+
+    def apply(self, event: Event) -> bool:
+        """Whether the event changed anything."""
+        if event.access_lost:
+            return self._probe()
+        if event.resource is None:
+            return False
+        if event.record is not None:
+            return records.save(
+                self.store.id, event.resource, event.record, self.store.currency, self.received_at, self.now
+            )
+        try:
+            record = self.adapter.fetch_one(self._connection(), event.resource, event.id, self.http)
+        except PlatformError as error:
+            if error.refusal is Refusal.NOT_FOUND:
+                return records.bury(self.store.id, event.resource, event.id, self.received_at, self.now)
+            raise Failed(f"{error.refusal}: {error.detail}") from error
+        return records.save(self.store.id, event.resource, record, self.store.currency, self.now, self.now)
+
+    def _probe(self) -> bool:
+        try:
+            self.adapter.probe(self._connection(), self.http)
+        except PlatformError as error:
+            if error.refusal not in {Refusal.CREDENTIALS, Refusal.PERMISSION}:
+                raise Failed(f"{error.refusal}: {error.detail}") from error
+            code = "CREDENTIALS_REFUSED" if error.refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
+            return stores.set_status(self.store.id, Status.NEEDS_REAUTHORIZATION, code, self.now)
+        return False
+
+    def _connection(self) -> base.Connection:
+        row = Credentials.get(self.store.id, consistent_read=True)
+        return connecting.open_connection(self.store, row, self.now)
+
+
+def _fail(delivery: Delivery, cause: str) -> None:
+    attempts = int(delivery.attempts) + 1
+    last = attempts >= ATTEMPTS
+    outcome = Processing.DEAD_LETTERED if last else Processing.RETRYING
+    _conclude(delivery, outcome, cause[:500], attempts)
+    logger.warning("delivery_failed", delivery=delivery.delivery, attempts=attempts, cause=cause, last=last)
+    if not last:
+        delay = min(int(_FIRST_RETRY.total_seconds()) * 2 ** (attempts - 1), 900)
+        clients.sqs().send_message(
+            QueueUrl=current().delivery_queue_url,
+            MessageBody=exact_json.dumps({"delivery": delivery.delivery}),
+            DelaySeconds=delay,
+        )
+
+
+def _conclude(delivery: Delivery, outcome: Processing, cause: str | None, attempts: int | None = None) -> None:
+    actions: list[Any] = [
+        Delivery.outcome.set(outcome),
+        Delivery.attempts.set(int(delivery.attempts) + 1 if attempts is None else attempts),
+        Delivery.cause.set(cause) if cause else Delivery.cause.remove(),
+    ]
+    try:
+        delivery.update(actions=actions, condition=Delivery.delivery.exists())
+    except UpdateError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
