@@ -44,6 +44,21 @@ class _Receiver:
 _receivers: OrderedDict[str, _Receiver] = OrderedDict()
 
 
+def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The HTTP answer to a webhook request, from API Gateway's event (payload 2.0)."""
+    try:
+        if event["requestContext"]["http"]["method"] != "POST":
+            raise problems.MethodNotAllowed("Deliveries come by POST.")
+        path = event.get("pathParameters") or {}
+        status = receive(path.get("platform", ""), path.get("connection"), event["headers"], _bytes(event), now)
+    except problems.Problem as problem:
+        return _rendered(problem)
+    except Exception as error:  # whatever it is, it is ours: the sender must try again
+        logger.exception("intake_broken", error=type(error).__name__)
+        return _rendered(problems.ServiceBusy("The delivery could not be taken in. Send it again."))
+    return {"statusCode": status}
+
+
 def receive(platform: str, connection: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> int:
     """Takes a delivery in and gives the HTTP status to answer; a :class:`Problem` otherwise."""
     adapter = _adapter(platform)
@@ -58,6 +73,19 @@ def receive(platform: str, connection: str | None, headers: Mapping[str, str], b
         logger.exception("intake_failed", platform=platform)
         raise problems.ServiceBusy("The delivery could not be stored. Send it again.") from error
     return 200
+
+
+def _bytes(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
+
+
+def _rendered(problem: problems.Problem) -> dict[str, Any]:
+    headers = {"Content-Type": "application/problem+json"}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
+    body = json.dumps(problems.render(problem, f"{current().public_url}/docs"))
+    return {"statusCode": problem.status, "headers": headers, "body": body}
 
 
 def forget() -> None:

@@ -412,3 +412,15 @@ class KeyGroup(Table):
 
     group = UnicodeAttribute(hash_key=True)
     current = NumberAttribute()
+
+
+class Rotation(Table):
+    """How far the renewal of old seals has come, beside the key groups."""
+
+    class Meta:
+        table_name = table_name("key-groups")
+
+    KEY = "#rotation"
+
+    group = UnicodeAttribute(hash_key=True)
+    place = UnicodeAttribute(null=True)

@@ -21,6 +21,7 @@ from shared.models import Order, Product, SyncedRecord
 from shared.platforms.base import Json, Record, Resource
 
 TABLES: dict[Resource, type[Product] | type[Order]] = {Resource.PRODUCTS: Product, Resource.ORDERS: Order}
+LONGEST_ID = 256
 SETTLING_SECONDS = 5
 """The change feed ends this long ago: writes that started earlier have ended, so nothing appears behind a cursor."""
 
@@ -136,7 +137,7 @@ def get(store_id: str, resource: Resource, id: str) -> Json:
     table = TABLES[resource]
     missing = problems.ProductNotFound if resource is Resource.PRODUCTS else problems.OrderNotFound
     try:
-        row = table.get(store_id, id, consistent_read=True)
+        row = table.get(store_id, id, consistent_read=True) if 0 < len(id) <= LONGEST_ID else None
     except DoesNotExist:
         row = None
     if row is None or row.deleted:
@@ -173,6 +174,15 @@ def changes(
     current = [rows[key.id] for key in keys if key.id in rows and rows[key.id].change_key == key.change_key]
     last = keys[-1].change_key if keys else after
     return [to_view(row) for row in current], paging.encode({"change": last}, *scope)
+
+
+def listed(
+    store_id: str, resource: Resource, since: datetime | None, limit: int, cursor: str | None, now: datetime
+) -> tuple[list[Json], str | None]:
+    """What exists, or with ``since`` what changed."""
+    if since is None:
+        return page(store_id, resource, limit, cursor)
+    return changes(store_id, resource, since, limit, cursor, now)
 
 
 def live_ids(store_id: str, resource: Resource) -> set[str]:

@@ -4,7 +4,7 @@ The claims are gone and the store is hidden before this begins (``stores.begin_r
 row goes last: while it is there, the work is not done.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -43,6 +43,13 @@ def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: dat
     store.delete()
     logger.info("store_removed", store=store_id)
     return True
+
+
+def store_in(record: Mapping[str, Any]) -> str:
+    """The store that a record of the stores' stream, or of the queue, is about."""
+    if "dynamodb" in record:
+        return str(record["dynamodb"]["Keys"]["id"]["S"])
+    return str(exact_json.loads(record["body"])["store"])
 
 
 def _being_synced(store_id: str, now: datetime) -> bool:

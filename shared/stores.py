@@ -23,6 +23,7 @@ from shared.transactions import Delete, Put, Step, Update, commit
 
 PAGE_DEFAULT = 50
 PAGE_MOST = 100
+LONGEST_ID = 128
 _RACES = 8
 
 REASONS: dict[str, str] = {
@@ -122,6 +123,8 @@ def find(store_id: str) -> Store | None:
 
 def view(store_id: str, caller: Caller) -> tuple[Store, SyncState | None]:
     """The store and its sync state, read in one call."""
+    if len(store_id) > LONGEST_ID:
+        return _visible(None, caller), None
     with TransactGet(connection=connection()) as transaction:
         store = transaction.get(Store, store_id)
         state = transaction.get(SyncState, store_id)
@@ -279,6 +282,8 @@ class _NoChange(Exception):
 
 
 def _get(store_id: str) -> Store | None:
+    if len(store_id) > LONGEST_ID:
+        return None
     try:
         return Store.get(store_id, consistent_read=True)
     except DoesNotExist:

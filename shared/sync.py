@@ -5,6 +5,7 @@ them, and says how it ended. It never says COMPLETE when something is missing.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import clock, connecting, credentials, exact_json, platforms, problems, records, stores, wheel
+from shared import clock, connecting, credentials, exact_json, paging, platforms, problems, records, schemas, stores, wheel
 from shared.clients import sqs
 from shared.keys import Purpose
 from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
@@ -36,6 +37,8 @@ FULL_EVERY = timedelta(days=1)
 RUNS_KEPT = timedelta(days=90)
 CATCH_UP_MINUTES = 120
 STORES_PER_MESSAGE = 20
+AT_ONCE = 8
+"""How many stores one invocation syncs at the same time; each waits for its platform most of its time."""
 REACHES_BEFORE_UNREACHABLE = 3
 DELETES_FREE = 10
 DELETES_SHARE = 5
@@ -45,6 +48,10 @@ DEFAULT_WAIT = timedelta(minutes=1)
 _ORDER = (Resource.ORDERS, Resource.PRODUCTS)
 
 Clock = Callable[[], datetime]
+
+
+class SyncBroken(Exception):
+    """A sync failed by our own fault; the queue gives it again, and keeps it in the end."""
 
 
 class LeaseLost(Exception):
@@ -163,11 +170,48 @@ def run(
     return this
 
 
-def history(store_id: str, limit: int, before: str | None) -> list[SyncRun]:
+def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:
+    """Syncs the stores of one message, several at once; a store that fails by our fault comes again alone."""
+    message = exact_json.loads(body)
+    options = {
+        "trigger": message["trigger"],
+        "full": message.get("full", False),
+        "allow_deletes": message.get("allowDeletes", False),
+    }
+    ids = message["stores"]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = {id: pool.submit(run, id, http, now, deadline, **options) for id in ids}
+    failed = [id for id, outcome in runs.items() if outcome.exception() is not None]
+    for id in failed:
+        logger.error("sync_failed", store=id, exc_info=runs[id].exception())
+    if failed and len(ids) == 1:
+        raise SyncBroken(f"The sync of {ids[0]} failed by our fault.")
+    for id in failed:
+        connecting.enqueue([id], message["trigger"], full=options["full"], allowDeletes=options["allow_deletes"])
+
+
+def history(store_id: str, limit: int, cursor: str | None) -> tuple[list[SyncRun], str | None]:
     """The runs of a store that left a row, newest first."""
-    condition = SyncRun.started_at < before if before else None
-    rows = SyncRun.query(store_id, condition, scan_index_forward=False, limit=limit)
-    return list(rows)
+    scope = ("syncs", store_id)
+    position = paging.decode(cursor, *scope)
+    before = SyncRun.started_at < position["started"] if position else None
+    rows = list(SyncRun.query(store_id, before, scan_index_forward=False, limit=limit + 1))
+    more, rows = len(rows) > limit, rows[:limit]
+    return rows, paging.encode({"started": rows[-1].started_at}, *scope) if more else None
+
+
+def to_view(row: SyncRun) -> schemas.SyncRunView:
+    """What the store's owner sees of a run."""
+    return schemas.SyncRunView(
+        started_at=clock.from_text(row.started_at),
+        outcome=row.outcome,
+        reason=row.reason,
+        detail=row.detail,
+        trigger=row.trigger,
+        full=row.full,
+        counts=exact_json.loads(row.counts),
+        duration_ms=int(row.duration_ms),
+    )
 
 
 class _Work:

@@ -6,12 +6,13 @@ delivery holds up nothing, and is dead-lettered with its cause after the last at
 """
 
 import zlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import clients, clock, connecting, exact_json, paging, platforms, problems, records, stores
+from shared import clients, clock, connecting, exact_json, paging, platforms, problems, records, schemas, stores
 from shared.models import Credentials, Delivery, Processing, Status, Store
 from shared.observability import logger
 from shared.platforms import base
@@ -39,6 +40,13 @@ def process(key: str, http: Http, now: datetime) -> None:
     _conclude(delivery, outcome, cause)
 
 
+def key_in(record: Mapping[str, Any]) -> str:
+    """The delivery that a record of the stream, or of the queue, is about."""
+    if "dynamodb" in record:
+        return str(record["dynamodb"]["Keys"]["delivery"]["S"])
+    return str(exact_json.loads(record["body"])["delivery"])
+
+
 def page(store_id: str, limit: int, cursor: str | None) -> tuple[list[Delivery], str | None]:
     """A page of a store's deliveries, newest first."""
     scope = ("deliveries", store_id)
@@ -58,6 +66,19 @@ def replay(store_id: str, key: str) -> Delivery:
         raise problems.DeliveryNotFound("The store has no delivery with this id.")
     delivery.update(actions=[Delivery.outcome.set(Processing.PENDING), Delivery.attempts.set(0), Delivery.cause.remove()])
     return delivery
+
+
+def to_view(row: Delivery) -> schemas.DeliveryView:
+    """What the store's owner sees of a delivery."""
+    return schemas.DeliveryView(
+        id=row.delivery,
+        topic=row.topic,
+        platform=PlatformName(row.platform),
+        received_at=clock.from_text(row.received_at),
+        outcome=row.outcome,
+        cause=row.cause,
+        attempts=int(row.attempts),
+    )
 
 
 def _get(key: str) -> Delivery | None:

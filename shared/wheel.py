@@ -54,3 +54,8 @@ def remember_interval(state: SyncState) -> None:
     """The same for a store that is on the wheel."""
     if state.slot is not None:
         remember(60 * int(state.slot.split("#")[0]))
+
+
+def forget() -> None:
+    """Forgets which intervals the dispatcher knows of."""
+    _known.clear()

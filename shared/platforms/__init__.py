@@ -1,1 +1,35 @@
 """The registry: one line per platform."""
+
+from collections.abc import Mapping
+
+from shared.platforms.base import (
+    Capabilities,
+    GuidedGrant,
+    ManagesSubscriptions,
+    Platform,
+    PlatformName,
+    ReceivesWebhooks,
+)
+from shared.platforms.woocommerce import WooCommerce
+
+PLATFORMS: Mapping[PlatformName, Platform] = {
+    PlatformName.WOO_COMMERCE: WooCommerce(),
+}
+
+_ABILITIES: Mapping[str, type] = {
+    "webhooks": ReceivesWebhooks,
+    "subscriptions": ManagesSubscriptions,
+    "guided grant": GuidedGrant,
+}
+
+
+def get(name: PlatformName) -> Platform:
+    """The adapter of a platform; :class:`KeyError` where there is none yet."""
+    return PLATFORMS[name]
+
+
+def capabilities(name: PlatformName) -> Capabilities:
+    """What a platform's adapter can do beyond connecting and syncing."""
+    platform = get(name)
+    fits = frozenset(ability for ability, protocol in _ABILITIES.items() if isinstance(platform, protocol))
+    return Capabilities(name, fits)

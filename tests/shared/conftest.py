@@ -47,7 +47,6 @@ def key_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyService]:
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        _forget()
         for name in ("API_CREDENTIALS_KEY", "WEBHOOK_SECRETS_KEY"):
             monkeypatch.setenv(name, clients.kms().create_key()["KeyMetadata"]["Arn"])
         clients.dynamodb().create_table(
@@ -56,13 +55,11 @@ def key_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyService]:
             KeySchema=[{"AttributeName": "group", "KeyType": "HASH"}],
             BillingMode="PAY_PER_REQUEST",
         )
+        keys.forget()
+        settings.current.cache_clear()
         service = KeyService()
-        clients.kms().meta.events.register("before-call.kms", service)
+        events = clients.kms().meta.events
+        events.register("before-call.kms", service)
         yield service
-    _forget()
-
-
-def _forget() -> None:
-    clients.forget()
-    keys.forget()
+        events.unregister("before-call.kms", service)
     settings.current.cache_clear()

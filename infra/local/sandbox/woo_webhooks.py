@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from infra.local.sandbox.woo_shop import Json, Shop, User, php_json
 HTTP_USER_AGENT = "WordPress/6.9.7; {}"
 _HOOKSHOT = "WooCommerce/10.5.2 Hookshot (WordPress/6.9.7)"
 _FAILURES_BORNE = 5
+_SPECIAL_CHARACTERS = re.compile(r"&(?:lt|gt|amp|quot|#0*(?:34|38|39|60|62)|#x0*(?:22|26|27));", re.IGNORECASE)
 _RESOURCES = ("coupon", "customer", "order", "product")
 _EVENTS = ("created", "updated", "deleted", "restored")
 _HOOKS = {
@@ -283,6 +285,7 @@ async def post(
 
 
 def _signature(body: bytes, secret: str) -> str:
-    # The plugin decodes HTML entities in the stored secret before it signs.
-    digest = hmac.digest(html.unescape(secret).encode(), body, "sha256")
+    # The plugin decodes these entities, and no others, in the stored secret before it signs.
+    decoded = _SPECIAL_CHARACTERS.sub(lambda entity: html.unescape(entity[0]), secret)
+    digest = hmac.digest(decoded.encode(), body, "sha256")
     return base64.b64encode(digest).decode()

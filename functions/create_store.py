@@ -1,0 +1,16 @@
+"""POST /stores: connect a store with a key; its credentials are proved, then stored encrypted."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from shared import api, clock, connecting, egress, schemas, stores
+
+app = api.resolver()
+
+
+@app.post("/stores", **api.describes(schemas.StoreView, 201, "Connect a store with a key"))
+def create_store(new: schemas.NewStore) -> Response[str]:
+    store = connecting.connect(new, api.caller(app), egress.client(), clock.now())
+    return api.with_etag(stores.to_view(store, None), 1, 201, location=f"/stores/{store.id}")
+
+
+lambda_handler = api.entrypoint(app, idempotent=True)

@@ -1,0 +1,25 @@
+"""GET /openapi.json, /docs and /health: what this API is, and that it is there."""
+
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared.observability import logger
+
+_PAGES = {
+    "/openapi.json": ("openapi.json", "application/json"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+}
+_FOLDER = Path(__file__).parent.parent / "described"
+"""Written by the build from the resolvers of all functions."""
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    path = event["rawPath"]
+    logger.info("described", path=path)
+    if path not in _PAGES:
+        return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": '{"status":"ok"}'}
+    name, media_type = _PAGES[path]
+    return {"statusCode": 200, "headers": {"Content-Type": media_type}, "body": (_FOLDER / name).read_text()}

@@ -1,0 +1,17 @@
+"""GET /stores/{storeId}/orders/{orderId}: one order of a store."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from shared import api, records, schemas, stores
+from shared.platforms.base import Resource
+
+app = api.resolver()
+
+
+@app.get("/stores/<storeId>/orders/<orderId>", **api.describes(schemas.OrderView, 200, "Read an order"))
+def get_order(storeId: str, orderId: str) -> Response[str]:
+    store = stores.load(storeId, api.caller(app))
+    return api.reply(schemas.OrderView.model_validate(records.get(store.id, Resource.ORDERS, orderId)))
+
+
+lambda_handler = api.entrypoint(app)

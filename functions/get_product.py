@@ -1,0 +1,17 @@
+"""GET /stores/{storeId}/products/{productId}: one product of a store."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from shared import api, records, schemas, stores
+from shared.platforms.base import Resource
+
+app = api.resolver()
+
+
+@app.get("/stores/<storeId>/products/<productId>", **api.describes(schemas.ProductView, 200, "Read a product"))
+def get_product(storeId: str, productId: str) -> Response[str]:
+    store = stores.load(storeId, api.caller(app))
+    return api.reply(schemas.ProductView.model_validate(records.get(store.id, Resource.PRODUCTS, productId)))
+
+
+lambda_handler = api.entrypoint(app)

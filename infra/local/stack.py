@@ -1,0 +1,360 @@
+"""Runs the whole service on this machine: no Docker, no AWS account.
+
+    python -m infra.local.stack           start, and stay until Ctrl-C
+    python -m infra.local.stack --demo    start, connect a store and sync it, end
+
+What is deployed is the real template by the real SAM, onto ministack with IAM enforced. Around it stand an OIDC
+issuer, the platform sandbox and a front that gives the API an address.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import botocore.session
+import httpx
+import trustme
+import uvicorn
+from starlette.applications import Starlette
+
+from infra import build
+from infra.local import demo, front
+from infra.local.issuer import Issuer
+from infra.local.routes import Importer, Route
+
+ROOT = Path(__file__).parent.parent.parent
+HOME = ROOT / ".local"
+LOGS = HOME / "logs"
+STACK = "storelink"
+BUCKET = "artifacts"
+REGION = "us-east-1"
+AUDIENCE = "storelink"
+USERS: dict[str, tuple[str, ...]] = {"demo-user-1": (), "demo-user-2": ("demo-team",)}
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Five neighbours, so that one number moves them all."""
+
+    first: int
+
+    @property
+    def named(self) -> dict[str, int]:
+        """Each port by what listens there."""
+        return {name: self.first + place for place, name in enumerate(("api", "https", "sandbox", "issuer", "aws"))}
+
+    def check(self) -> None:
+        """Say which are taken, before something half started says it less clearly."""
+        for name, port in self.named.items():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise SystemExit(f"Port {port} ({name}) is taken. End what listens there, or move: PORT=9000")
+
+
+class StepFailedError(Exception):
+    """A step did not do what it should; the message says what is known."""
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Show what is being done, and how long it took."""
+    print(f"  {name:<34}", end="", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"{time.monotonic() - started:6.1f} s", flush=True)
+
+
+class Stack:
+    """What runs; everything it started ends with ``running``."""
+
+    def __init__(self, running: ExitStack, ports: Ports) -> None:
+        self._running = running
+        self._ports = ports.named
+        self._aws = f"http://127.0.0.1:{self._ports['aws']}"
+        self._sandbox = f"http://127.0.0.1:{self._ports['sandbox']}"
+        self._https = f"https://localhost:{self._ports['https']}"
+        self._api = f"http://127.0.0.1:{self._ports['api']}"
+        self._issuer = Issuer(f"http://127.0.0.1:{self._ports['issuer']}", AUDIENCE)
+        self._ca = HOME / "ca"
+        self._bundle = self._ca / "bundle.pem"
+
+    def start(self) -> dict[str, Any]:
+        """Start everything, and return where it is."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with step("certificates"):
+            authority = self._certificates()
+        with step("platform sandbox"):
+            self._start_sandbox()
+        with step("engine (ministack)"):
+            self._start_engine()
+        with step("artifact"):
+            self._build()
+        with step("sam deploy"):
+            self._deploy()
+        with step("issuer and front"):
+            api_id, routes = Importer(self._client, STACK).run()
+            self._serve(self._issuer.app(), "issuer")
+            engine = front.app(self._aws, api_id)
+            self._serve(engine, "api")
+            certificate = authority.issue_cert("localhost", "127.0.0.1")
+            keyed, chain = self._ca / "localhost.key", self._ca / "localhost.pem"
+            certificate.private_key_pem.write_to_path(str(keyed))
+            chain.write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
+            self._serve(engine, "https", ssl_certfile=str(chain), ssl_keyfile=str(keyed))
+        with step(f"routes ({len(routes)}) answer"):
+            self._check(routes)
+        return self._endpoints()
+
+    def _certificates(self) -> trustme.CA:
+        """The sandbox's authority: made once, trusted by nothing but the local stack."""
+        certificate, key = self._ca / "ca.pem", self._ca / "ca.key"
+        if not key.exists():
+            self._ca.mkdir(parents=True, exist_ok=True)
+            made = trustme.CA()
+            made.cert_pem.write_to_path(str(certificate))
+            made.private_key_pem.write_to_path(str(key))
+            key.chmod(0o600)
+        authority = trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+        extra = os.environ.get("EXTRA_CA")
+        self._bundle.write_bytes(certificate.read_bytes() + (Path(extra).read_bytes() if extra else b""))
+        return authority
+
+    def _start_sandbox(self) -> None:
+        port = str(self._ports["sandbox"])
+        command = [sys.executable, "-m", "infra.local.sandbox.server", "--port", port, "--ca-dir", str(self._ca)]
+        self._spawn("sandbox", command, {})
+        self._wait_for("sandbox", self._sandbox)
+
+    def _start_engine(self) -> None:
+        environment = {
+            "AUTH": "true",
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self._ports["aws"]),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "MINISTACK_REGION": REGION,
+            # The functions inherit the engine's environment. This opens loopback addresses to them, here and nowhere
+            # else: the template cannot say it.
+            "STORELINK_LOCAL_CA": str(self._bundle),
+        }
+        interpreter = ROOT / ".tools/ministack/bin/python"
+        self._spawn("ministack", [str(interpreter), "-P", str(ROOT / "infra/local/engine.py")], environment)
+        self._wait_for("ministack", f"{self._aws}/_ministack/health")
+
+    def _build(self) -> None:
+        folder = HOME / "build"
+        folder.mkdir(exist_ok=True)
+        build.build(build.Target.local(), folder)
+        shutil.copyfile(ROOT / "template.yaml", HOME / "template.yaml")
+
+    def _deploy(self) -> None:
+        self._client("s3").create_bucket(Bucket=BUCKET)
+        target = build.Target.local()
+        parameters = {
+            "PublicUrl": self._https,
+            "JwtIssuer": self._issuer.url,
+            "JwtAudience": AUDIENCE,
+            "Architecture": target.architecture,
+            "Runtime": f"python{target.python}",
+        }
+        command = [str(ROOT / ".tools/sam/bin/sam"), "deploy", "--stack-name", STACK, "--s3-bucket", BUCKET]
+        command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar"]
+        command += ["--region", REGION, "--parameter-overrides", *(f"{k}={v}" for k, v in parameters.items())]
+        environment = {
+            **_plain_environment(),
+            "AWS_ENDPOINT_URL": self._aws,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "1",
+        }
+        with (LOGS / "deploy.log").open("w") as log:
+            ended = subprocess.run(
+                command, cwd=HOME, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
+            )
+        if ended.returncode:
+            raise StepFailedError(_tail("deploy", 40))
+
+    def _serve(self, app: Starlette, name: str, **tls: str) -> None:
+        """Serve ``app`` in a thread until the stack ends."""
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=self._ports[name], log_level="error", lifespan="off", **tls  # type: ignore[arg-type]
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(timeout=5)
+
+        self._running.callback(stop)
+        _until(lambda: server.started, f"{name} does not start")
+
+    def _check(self, routes: list[Route]) -> None:
+        """Ask each route as nobody, as somebody who may not, and as somebody who may."""
+        tokens = {
+            None: None,
+            "without scopes": self._issuer.token("demo-user-1", scope=""),
+            "good": self._issuer.token("demo-user-1"),
+        }
+
+        def problem(route: Route, client: httpx.Client) -> str | None:
+            path = route.path.replace("{", "").replace("}", "")
+            path = path.replace("/platform", "/WOO_COMMERCE")
+            expected = {None: 401, "without scopes": 403} if route.authorizer else {}
+            for who, status in expected.items():
+                answer = client.request(route.method, path, headers=_bearer(tokens[who]))
+                if answer.status_code != status:
+                    return f"{route.key} with token {who}: {answer.status_code} instead of {status}"
+            answer = client.request(route.method, path, headers=_bearer(tokens["good"]))
+            # The gateway's own answers, where it finds no route or where the function failed, have but a message.
+            ours = answer.headers.get("content-type", "") != "application/json" or answer.text[:11] != '{"message":'
+            served = ours and answer.status_code not in {401, 403, 500, 502, 503, 504}
+            served |= route.authorizer is None and answer.status_code == 401
+            return None if served else f"{route.key}: {answer.status_code} {answer.text[:300]}"
+
+        with httpx.Client(base_url=self._api, timeout=60, trust_env=False) as client, ThreadPoolExecutor(4) as pool:
+            problems = [found for found in pool.map(lambda route: problem(route, client), routes) if found]
+        if problems:
+            raise StepFailedError("\n".join(problems))
+
+    def _endpoints(self) -> dict[str, Any]:
+        """Where everything is; written to ``.local/endpoints.json`` for whoever tries it."""
+        users = [
+            {"id": name, "teams": list(teams), "token": self._issuer.token(name, teams)}
+            for name, teams in USERS.items()
+        ]
+        endpoints = {
+            "api": self._api,
+            "https": self._https,
+            "ca": str(self._ca / "ca.pem"),
+            "sandbox": self._sandbox,
+            "issuer": self._issuer.url,
+            "aws": self._aws,
+            "region": REGION,
+            "stack": STACK,
+            "token": users[0]["token"],
+            "users": users,
+        }
+        (HOME / "endpoints.json").write_text(json.dumps(endpoints, indent=2))
+        self._running.callback((HOME / "endpoints.json").unlink, missing_ok=True)
+        return endpoints
+
+    def _client(self, service: str) -> Any:
+        """An AWS client of the engine's root user."""
+        session = botocore.session.Session()
+        session.set_credentials("test", "test")
+        return session.create_client(service, region_name=REGION, endpoint_url=self._aws)
+
+    def _spawn(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
+        """Start a process in a group of its own, which ends with us, with what it started itself."""
+        with (LOGS / f"{name}.log").open("w") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**_plain_environment(), **environment},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+        def stop() -> None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            finally:
+                try:
+                    os.killpg(process.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # all have ended, as they should
+                process.wait()
+
+        self._running.callback(stop)
+        self._children = {**getattr(self, "_children", {}), name: process}
+
+    def _wait_for(self, name: str, url: str) -> None:
+        def answers() -> bool:
+            if self._children[name].poll() is not None:
+                raise StepFailedError(f"{name} ended at once:\n{_tail(name, 20)}")
+            try:
+                urllib.request.urlopen(url, timeout=2).close()
+            except urllib.error.HTTPError:
+                return True
+            except OSError:
+                return False
+            return True
+
+        _until(answers, f"{name} does not answer at {url}")
+
+
+def _plain_environment() -> dict[str, str]:
+    """Ours, without what would lead an AWS client elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _tail(name: str, lines: int) -> str:
+    path = LOGS / f"{name}.log"
+    return "\n".join([f"{path}:", *path.read_text().splitlines()[-lines:]])
+
+
+def _until(condition: Any, complaint: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StepFailedError(complaint)
+        time.sleep(0.05)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Start, then stay or run the demo; leave nothing behind."""
+    parser = argparse.ArgumentParser(description="Run the service on this machine.")
+    parser.add_argument("--port", type=int, default=8700, help="the first of five")
+    parser.add_argument("--demo", action="store_true", help="run the demo and end")
+    arguments = parser.parse_args()
+    ports = Ports(arguments.port)
+    ports.check()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    started = time.monotonic()
+    with ExitStack() as running:
+        try:
+            endpoints = Stack(running, ports).start()
+        except StepFailedError as failed:
+            raise SystemExit(f"\n{failed}") from None
+        print(f"  {'ready':<34}{time.monotonic() - started:6.1f} s\n")
+        if arguments.demo:
+            raise SystemExit(demo.run(endpoints))
+        print(f"  API      {endpoints['api']}   (and {endpoints['https']})")
+        print(f"  sandbox  {endpoints['sandbox']}")
+        print(f"  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
