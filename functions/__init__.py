@@ -1,0 +1,1 @@
+"""One module per Lambda function, named after what it does."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from shared import clock, egress, workers, webhooks
+from shared import clock, egress, webhooks, workers
 from shared.observability import logger
 
 

@@ -1,0 +1,1 @@
+"""storelink: what its Lambda functions share."""

@@ -12,9 +12,7 @@ _TEXT = re.compile(
 _AUTHORITY = re.compile(r"(?P<host>[^:@\[\]]*)(?::(?P<port>[1-9][0-9]{0,4}))?")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PATH = re.compile(
-    r"(?:/(?!\.{1,2}(?:/|\Z))(?:[a-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef])[0-9a-f]{2})+)*", re.IGNORECASE
-)
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))(?:[a-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef])[0-9a-f]{2})+)*", re.IGNORECASE)
 _REQUEST = re.compile(r"https://(?P<authority>[a-z0-9.:-]+)(?:[/?][!-~]*)?")
 _LONGEST_TEXT = 2_048
 _LONGEST_HOST = 253
@@ -84,7 +82,7 @@ def _normal_host(text: str) -> str:
 def _to_ascii(host: str) -> str:
     if host.isascii() and "xn--" not in host.lower():
         return host
-    import idna  # noqa: PLC0415 - few hosts need it, and the webhook receiver, which loads this, never does
+    import idna
 
     try:
         return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")

@@ -41,9 +41,7 @@ _MAY_FAIL = {"default": {"description": "A problem", "content": {_PROBLEM_JSON: 
 
 def resolver() -> APIGatewayHttpResolver:
     """A resolver that renders every failure as problem details."""
-    app = APIGatewayHttpResolver(
-        enable_validation=True, json_body_deserializer=_body, serializer=exact_json.dumps
-    )
+    app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_body, serializer=exact_json.dumps)
     app.exception_handler(problems.Problem)(_problem)
     app.exception_handler([RequestValidationError, ValidationError])(_invalid)
     app.exception_handler(NotFoundError)(lambda _: _problem(problems.RouteNotFound("There is no such route.")))
@@ -128,9 +126,7 @@ def page(text: str, status: int = 200) -> Response[str]:
     return Response(status, "text/html; charset=utf-8", text, headers=headers)
 
 
-def entrypoint(
-    app: APIGatewayHttpResolver, *, idempotent: bool = False
-) -> Callable[[Event, LambdaContext], Answer]:
+def entrypoint(app: APIGatewayHttpResolver, *, idempotent: bool = False) -> Callable[[Event, LambdaContext], Answer]:
     """The Lambda handler around a resolver."""
 
     @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
@@ -187,8 +183,11 @@ class _NotKept(Exception):
 def _once(app: APIGatewayHttpResolver, request: Event, context: LambdaContext, key: str) -> Answer:
     """The answer of the first request with this key, for a day; failures are not kept."""
     # imported here: few requests carry a key, and the layer costs boto3's import
-    from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
-    from aws_lambda_powertools.utilities.idempotency import idempotent_function
+    from aws_lambda_powertools.utilities.idempotency import (
+        DynamoDBPersistenceLayer,
+        IdempotencyConfig,
+        idempotent_function,
+    )
     from aws_lambda_powertools.utilities.idempotency.exceptions import (
         IdempotencyAlreadyInProgressError,
         IdempotencyValidationError,
@@ -208,16 +207,17 @@ def _once(app: APIGatewayHttpResolver, request: Event, context: LambdaContext, k
     )
     layer = DynamoDBPersistenceLayer(f"{current().table_prefix}-idempotency", boto3_client=clients.dynamodb())
 
-    @idempotent_function(data_keyword_argument="request_key", persistence_store=layer, config=config)
-    def resolve(*, request_key: dict[str, str]) -> Answer:
+    def resolve(*, request_key: dict[str, str]) -> Answer:  # noqa: ARG001 the layer reads it
         answer = app.resolve(request, context)
         if answer["statusCode"] >= HTTPStatus.BAD_REQUEST:
             raise _NotKept(answer)
         return answer
 
+    once = idempotent_function(resolve, data_keyword_argument="request_key", persistence_store=layer, config=config)
+
     body = hashlib.sha256((request.get("body") or "").encode()).hexdigest()
     try:
-        answer: Answer = resolve(request_key={"key": hashlib.sha256(scope.encode()).hexdigest(), "body": body})
+        answer: Answer = once(request_key={"key": hashlib.sha256(scope.encode()).hexdigest(), "body": body})
     except _NotKept as failure:
         return failure.answer
     except IdempotencyValidationError as error:

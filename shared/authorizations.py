@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic.alias_generators import to_camel
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
 from shared import connecting, exact_json, platforms, problems, schemas, stores
@@ -50,9 +51,7 @@ def start(new: schemas.NewAuthorization, caller: Caller, now: datetime) -> schem
         created_at=now,
         expires_at=now + LIFE,
     ).save()
-    url = adapter.grant_url(
-        address, app_name=APP_NAME, state=state, return_url=callback, callback_url=callback
-    )
+    url = adapter.grant_url(address, app_name=APP_NAME, state=state, return_url=callback, callback_url=callback)
     return schemas.AuthorizationView(authorization_url=url, state=state, expires_at=now + LIFE)
 
 
@@ -120,10 +119,14 @@ def _use(platform: PlatformName, state: str, now: datetime) -> Authorization:
 def _connect(attempt: Authorization, granted: Mapping[str, str], http: Http, now: datetime) -> str:
     saved = exact_json.loads(attempt.request)
     asked, caller = saved["request"], Caller(attempt.user_id, frozenset(saved["teams"]))
-    keys = {schemas.to_camel(name): SecretStr(value) for name, value in granted.items()}
+    keys = {to_camel(name): SecretStr(value) for name, value in granted.items()}
     if "store" in asked:
         replaced = schemas.NewCredentials.model_validate(keys)
         return str(connecting.reconnect(asked["store"], replaced, caller, None, http, now).id)
-    wanted = {name: asked[name] for name in ("name", "platform", "isPrimary", "settings", "metadata", "teamId") if name in asked}
+    wanted = {
+        name: asked[name]
+        for name in ("name", "platform", "isPrimary", "settings", "metadata", "teamId")
+        if name in asked
+    }
     new = schemas.NewStore.model_validate({**wanted, **keys, "domain": attempt.domain})
     return str(connecting.connect(new, caller, http, now).id)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from shared import clients, credentials, exact_json, platforms, problems, schemas, stores, wheel
 from shared.keys import Purpose
 from shared.models import Credentials, Status, Store, SyncState
@@ -139,7 +141,7 @@ def _prove(adapter: Platform, domain: str, given: Mapping[str, str], http: Http)
     missing = sorted(adapter.credential_fields - given.keys())
     foreign = sorted(given.keys() - adapter.credential_fields)
     if missing or foreign:
-        wanted = ", ".join(schemas.to_camel(name) for name in sorted(adapter.credential_fields))
+        wanted = ", ".join(to_camel(name) for name in sorted(adapter.credential_fields))
         raise problems.RequestInvalid(f"A store of {adapter.name} is connected with {wanted}, and nothing else.")
     try:
         return adapter.probe(Connection(domain, given), http)

@@ -85,14 +85,14 @@ def _version(message: SealedMessage, purpose: Purpose, store_id: str) -> int:
 
 def _encrypt(plaintext: bytes, key: GroupKey, context: Mapping[str, str]) -> bytes:
     # Imported here as it costs a third of a boto3 client, and most functions only open what others sealed.
-    from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient  # noqa: PLC0415
-    from aws_encryption_sdk.identifiers import (  # noqa: PLC0415
+    from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
+    from aws_encryption_sdk.identifiers import (
         AlgorithmSuite,
         EncryptionKeyType,
         WrappingAlgorithm,
     )
-    from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey  # noqa: PLC0415
-    from aws_encryption_sdk.key_providers.raw import RawMasterKey  # noqa: PLC0415
+    from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
+    from aws_encryption_sdk.key_providers.raw import RawMasterKey
 
     library = EncryptionSDKClient(
         commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT, max_encrypted_data_keys=1

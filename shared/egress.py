@@ -94,7 +94,7 @@ class Egress:
     def within(self, seconds: float) -> Self:
         """The same client, its calls ending after ``seconds`` at the latest."""
         other = copy.copy(self)
-        other._total = min(seconds, self._total)
+        other._total = min(seconds, self._total)  # noqa: SLF001 - it is our own
         return other
 
     def close(self) -> None:

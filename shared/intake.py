@@ -46,14 +46,14 @@ _receivers: OrderedDict[str, _Receiver] = OrderedDict()
 
 def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """The HTTP answer to a webhook request, from API Gateway's event (payload 2.0)."""
+    if event["requestContext"]["http"]["method"] != "POST":
+        return _rendered(problems.MethodNotAllowed("Deliveries come by POST."))
+    path = event.get("pathParameters") or {}
     try:
-        if event["requestContext"]["http"]["method"] != "POST":
-            raise problems.MethodNotAllowed("Deliveries come by POST.")
-        path = event.get("pathParameters") or {}
         status = receive(path.get("platform", ""), path.get("connection"), event["headers"], _bytes(event), now)
     except problems.Problem as problem:
         return _rendered(problem)
-    except Exception as error:  # whatever it is, it is ours: the sender must try again
+    except Exception as error:  # noqa: BLE001 whatever it is, it is ours: the sender must try again
         logger.exception("intake_broken", error=type(error).__name__)
         return _rendered(problems.ServiceBusy("The delivery could not be taken in. Send it again."))
     return {"statusCode": status}
@@ -94,7 +94,7 @@ def forget() -> None:
 
 
 def _adapter(platform: str) -> ReceivesWebhooks:
-    adapter = platforms.get(PlatformName(platform)) if platform in PlatformName.__members__ else None
+    adapter: object = platforms.get(PlatformName(platform)) if platform in PlatformName.__members__ else None
     if not isinstance(adapter, ReceivesWebhooks):
         raise problems.ConnectionUnknown("No store receives webhooks here.")
     return adapter
@@ -126,11 +126,7 @@ def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) 
     _receivers.pop(connection, None)
     store_id = connection.partition(".")[0]
     item = _credentials(store_id) if store_id else None
-    if (
-        item is None
-        or item["platform"]["S"] != platform
-        or not _same(item["connection"]["S"], connection)
-    ):
+    if item is None or item["platform"]["S"] != platform or not _same(item["connection"]["S"], connection):
         raise problems.ConnectionUnknown("No store receives webhooks here.")
     plain = credentials.unseal(Purpose.WEBHOOK, store_id, platform, item["webhook_secrets"]["B"], now)
     known = tuple(plain[name] for name in ("current", "previous") if name in plain)
@@ -162,7 +158,7 @@ def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: De
     body = zlib.compress(delivery.body)
     if len(body) > LARGEST_STORED:
         raise problems.BodyTooLarge("The delivery is too large to be stored.")
-    item = {
+    item: dict[str, dict[str, Any]] = {
         "delivery": {"S": _key(platform, store_id, adapter.event_id(delivery), delivery.body)},
         "store_id": {"S": store_id},
         "platform": {"S": platform},

@@ -143,9 +143,7 @@ def _held(purpose: Purpose, group: int, now: datetime) -> _Ring | None:
 
 def _load(purpose: Purpose, group: int, now: datetime) -> _Ring | None:
     with _failures_as_unavailable():
-        answer = clients.dynamodb().get_item(
-            TableName=_table(), Key=_item_key(purpose, group), ConsistentRead=True
-        )
+        answer = clients.dynamodb().get_item(TableName=_table(), Key=_item_key(purpose, group), ConsistentRead=True)
     if "Item" not in answer:
         return None
     ring = _parse(purpose, group, answer["Item"], now)

@@ -26,15 +26,16 @@ def decode(cursor: str | None, *scope: object) -> Position | None:
     """The position behind ``cursor``; :class:`problems.CursorInvalid` for any other's."""
     if cursor is None:
         return None
+    foreign = problems.CursorInvalid("Use a cursor only with the request that it came from.")
+    if len(cursor) > _LONGEST or not cursor.isascii():
+        raise foreign
     try:
-        if len(cursor) > _LONGEST or not cursor.isascii():
-            raise ValueError
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         fingerprint, position = exact_json.loads(raw)
-        if fingerprint != _fingerprint(scope) or not _is_position(position):
-            raise ValueError
     except (ValueError, TypeError) as error:
-        raise problems.CursorInvalid("Use a cursor only with the request that it came from.") from error
+        raise foreign from error
+    if fingerprint != _fingerprint(scope) or not _is_position(position):
+        raise foreign
     return dict(position)
 
 

@@ -64,14 +64,11 @@ def save_page(
         old = known.get(record.id)
         if old is None:
             counts.created += 1
-        elif old.version >= row.version or (old.hash == row.hash and not old.deleted):
-            counts.unchanged += 1
-            continue
-        elif old.deleted and _changed_at(old) >= _changed_at(row):
-            counts.unchanged += 1
-            continue
-        else:
+        elif _is_news(old, row):
             counts.updated += 1
+        else:
+            counts.unchanged += 1
+            continue
         changed.append(row)
     with table.batch_write() as batch:
         for row in changed:
@@ -86,7 +83,6 @@ def save(
     """Writes one record unless what we have is as new or the same; whether it was written."""
     table = TABLES[resource]
     row = _row(table, store_id, record, currency, observed_at, now)
-    # a tombstone gives way only to a change that the platform dates after it
     comes_back = table.deleted.does_not_exist() | (table.version < clock.to_text(record.updated_at))
     newer = (table.version < row.version) & (table.hash != row.hash) & comes_back
     try:
@@ -152,8 +148,9 @@ def page(store_id: str, resource: Resource, limit: int, cursor: str | None) -> t
     rows = _orders(store_id, limit, position) if resource is Resource.ORDERS else _products(store_id, limit, position)
     more = len(rows) > limit
     rows = rows[:limit]
-    place = (lambda row: {"created": row.created_key}) if resource is Resource.ORDERS else (lambda row: {"id": row.id})
-    return [to_view(row) for row in rows], paging.encode(place(rows[-1]), *scope) if more else None
+    place = "created_key" if resource is Resource.ORDERS else "id"
+    further = paging.encode({place: getattr(rows[-1], place)}, *scope) if more else None
+    return [to_view(row) for row in rows], further
 
 
 def changes(
@@ -213,7 +210,7 @@ def _products(store_id: str, limit: int, position: paging.Position | None) -> li
 
 
 def _orders(store_id: str, limit: int, position: paging.Position | None) -> list[Any]:
-    before = Order.created_key < position["created"] if position else None
+    before = Order.created_key < position["created_key"] if position else None
     keys = Order.by_created.query(store_id, before, scan_index_forward=False, page_size=limit + 1)
     ids = [key.id for key in islice(keys, limit + 1)]
     rows = {row.id: row for row in Order.batch_get([(store_id, id) for id in ids])} if ids else {}
@@ -246,6 +243,12 @@ def _row(
     if isinstance(row, Order):
         row.created_key = f"{clock.to_text(record.created_at or record.updated_at)}#{record.id}"
     return row
+
+
+def _is_news(old: SyncedRecord, row: SyncedRecord) -> bool:
+    if old.deleted:  # a tombstone gives way only to a change that the platform dates after it
+        return _changed_at(old) < _changed_at(row)
+    return bool(old.version < row.version and old.hash != row.hash)
 
 
 def _version(updated_at: datetime, observed_at: datetime) -> str:

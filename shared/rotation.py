@@ -87,9 +87,7 @@ def _renew_store(store_id: str, now: datetime) -> int:
     }
     if not old:
         return 0
-    fresh = {
-        purpose: credentials.reseal(purpose, store_id, row.platform, blob, now) for purpose, blob in old.items()
-    }
+    fresh = {purpose: credentials.reseal(purpose, store_id, row.platform, blob, now) for purpose, blob in old.items()}
     attributes = {Purpose.API: Credentials.api_credentials, Purpose.WEBHOOK: Credentials.webhook_secrets}
     unchanged = Credentials.store_id.exists()
     for purpose, blob in old.items():

@@ -34,8 +34,8 @@ DEFAULT_INTERVAL = 300
 
 def _currency(code: str) -> str:
     # the list of currencies is loaded only where somebody names one
-    from pydantic_extra_types.currency_code import Currency
     from pydantic import TypeAdapter
+    from pydantic_extra_types.currency_code import Currency
 
     return str(TypeAdapter(Currency).validate_python(code))
 

@@ -377,9 +377,7 @@ def _release(claim: str, store_id: str) -> Step:
     return Delete(Claim(claim), Claim.claim.does_not_exist() | (Claim.store == store_id), _Raced())
 
 
-def _by_creation(
-    caller: Caller, filters: Filters, position: paging.Position | None, limit: int
-) -> Iterator[Store]:
+def _by_creation(caller: Caller, filters: Filters, position: paging.Position | None, limit: int) -> Iterator[Store]:
     """Newest first over the caller's own and their teams' partitions, each store once."""
     before = position["created"] if position else None
     partitions: list[Iterator[Store]] = []
@@ -389,9 +387,7 @@ def _by_creation(
         partitions.append(Store.by_team.query(team, condition, scan_index_forward=False, page_size=limit + 1))
     if filters.team_id is None:
         condition = Store.created_key < before if before else None
-        partitions.append(
-            Store.by_user.query(caller.user_id, condition, scan_index_forward=False, page_size=limit + 1)
-        )
+        partitions.append(Store.by_user.query(caller.user_id, condition, scan_index_forward=False, page_size=limit + 1))
     last = None
     for store in heapq.merge(*partitions, key=lambda store: store.created_key, reverse=True):
         if store.id != last and caller.sees(store) and filters.admit(store):
@@ -463,5 +459,3 @@ def metadata_text(metadata: dict[str, Any] | None) -> str | None:
     if len(text.encode()) > schemas.METADATA_BYTES:
         raise problems.MetadataTooLarge(f"Metadata takes at most {schemas.METADATA_BYTES} bytes as compact JSON.")
     return text
-
-

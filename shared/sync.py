@@ -13,7 +13,19 @@ from uuid import uuid4
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import clock, connecting, credentials, exact_json, paging, platforms, problems, records, schemas, stores, wheel
+from shared import (
+    clock,
+    connecting,
+    credentials,
+    exact_json,
+    paging,
+    platforms,
+    problems,
+    records,
+    schemas,
+    stores,
+    wheel,
+)
 from shared.clients import sqs
 from shared.keys import Purpose
 from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
@@ -217,9 +229,7 @@ def to_view(row: SyncRun) -> schemas.SyncRunView:
 class _Work:
     """One run in progress."""
 
-    def __init__(
-        self, this: Run, store: Store, state: SyncState, http: Http, now: Clock, deadline: datetime
-    ) -> None:
+    def __init__(self, this: Run, store: Store, state: SyncState, http: Http, now: Clock, deadline: datetime) -> None:
         self.this = this
         self.store = store
         self.state = state
@@ -268,9 +278,7 @@ class _Work:
         while not done:
             self._keep_going()
             observed_at = self.now()
-            page = self.adapter.fetch(
-                self.connection, resource, self.cursors.get(resource), self.http, observed_at
-            )
+            page = self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, observed_at)
             self._holds_lease()
             saved = records.save_page(
                 self.store.id, resource, page.records, self.store.currency, observed_at, self.now()
@@ -319,9 +327,7 @@ class _Work:
             counts.deleted += records.bury(self.store.id, resource, id, observed_at, self.now())
             return
         self._holds_lease()
-        written = records.save(
-            self.store.id, resource, record, self.store.currency, observed_at, self.now()
-        )
+        written = records.save(self.store.id, resource, record, self.store.currency, observed_at, self.now())
         counts.updated += written
 
     def _all_ids(self, resource: Resource) -> Iterator[list[str]]:
@@ -453,7 +459,10 @@ def _finish(work: _Work) -> None:
     quiet = complete and not this.changed and this.trigger == "schedule" and not this.full
     unreached = this.reason in {"UNREACHABLE", "TRANSIENT", "NOT_THE_PLATFORM", "ADDRESS"}
     if complete:
-        actions += [SyncState.last_sync_at.set(now), SyncState.quiet_runs.set(int(state.quiet_runs) + 1 if quiet else 0)]
+        actions += [
+            SyncState.last_sync_at.set(now),
+            SyncState.quiet_runs.set(int(state.quiet_runs) + 1 if quiet else 0),
+        ]
         actions += [SyncState.full_sync_at.set(this.started_at)] if this.full else []
         if state.late_since is not None:
             actions += [SyncState.late_since.remove(), SyncState.late_shard.remove()]
@@ -495,8 +504,7 @@ def _reachability(work: _Work, unreached: bool) -> None:
 def _record(work: _Work) -> None:
     this, now = work.this, work.now()
     counts = {
-        resource: {name: getattr(counts, name) for name in Counts.__slots__}
-        for resource, counts in this.counts.items()
+        resource: {name: getattr(counts, name) for name in Counts.__slots__} for resource, counts in this.counts.items()
     }
     SyncRun(
         this.store_id,

@@ -64,7 +64,9 @@ def replay(store_id: str, key: str) -> Delivery:
     delivery = _get(key)
     if delivery is None or delivery.store_id != store_id:
         raise problems.DeliveryNotFound("The store has no delivery with this id.")
-    delivery.update(actions=[Delivery.outcome.set(Processing.PENDING), Delivery.attempts.set(0), Delivery.cause.remove()])
+    delivery.update(
+        actions=[Delivery.outcome.set(Processing.PENDING), Delivery.attempts.set(0), Delivery.cause.remove()]
+    )
     return delivery
 
 
@@ -112,9 +114,7 @@ def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, s
 class _Application:
     """The events of one delivery, applied to one store."""
 
-    def __init__(
-        self, store: Store, adapter: Platform, http: Http, received_at: datetime, now: datetime
-    ) -> None:
+    def __init__(self, store: Store, adapter: Platform, http: Http, received_at: datetime, now: datetime) -> None:
         self.store = store
         self.adapter = adapter
         self.http = http

@@ -2,18 +2,27 @@
 
 ministack evaluates IAM policies, but does not tell them the encryption context of a KMS call: a condition on
 ``kms:EncryptionContext:…`` could never hold, and every sealed credential would stay shut.
+
+It also unpacks the artifact for each environment of each function. Ours is one artifact for all of them, so it is
+unpacked once and linked to: 3,000 files instead of 90,000.
 """
 
+import atexit
+import hashlib
 import json
 import os
+import shutil
 import signal
-import sys
+import tempfile
 import threading
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions
+from ministack.core import iam_actions, lambda_runtime
 
 Context = dict[str, Any]
 
@@ -32,14 +41,33 @@ def with_encryption_context(request_context: Callable[..., Context]) -> Callable
     return extended
 
 
+class UnpackedOnce(zipfile.ZipFile):
+    """An archive that is unpacked at its first use, and linked to at the next ones."""
+
+    _unpacked = Path(tempfile.mkdtemp(prefix="artifact-"))
+    _lock = threading.Lock()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:  # noqa: ANN401
+        """Make ``path`` hold what the archive does."""
+        folder = self._unpacked / hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
+        with self._lock:
+            if not folder.exists():
+                super().extractall(folder, members, pwd)
+        for entry in folder.iterdir():
+            (Path(path) / entry.name).symlink_to(entry)
+
+
 def end_with_the_starter() -> None:
     """End as on SIGTERM once standard input closes, which it does however the starting process ends."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
     iam_actions.request_tag_context = with_encryption_context(iam_actions.request_tag_context)
+    # Its own view of zipfile only: elsewhere ministack opens archives that have no file.
+    lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
+    atexit.register(shutil.rmtree, UnpackedOnce._unpacked, ignore_errors=True)
     threading.Thread(target=end_with_the_starter, daemon=True).start()
     app.main()

@@ -114,7 +114,8 @@ class Http(Protocol):
         basic: tuple[str, str] | None = None,
     ) -> Answer:
         """One request. Raises :class:`PlatformError` with UNREACHABLE, TRANSIENT, ADDRESS or
-        NOT_THE_PLATFORM when there is no whole answer; any status is an answer."""
+        NOT_THE_PLATFORM when there is no whole answer; any status is an answer.
+        """
         ...
 
 
@@ -242,9 +243,7 @@ class Platform(Protocol):
         """The cheapest calls that prove the credential and name the store."""
         ...
 
-    def fetch(
-        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
-    ) -> Page:
+    def fetch(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime) -> Page:
         """The page after ``cursor`` (``None``: from the beginning), in the order of change."""
         ...
 
@@ -252,9 +251,7 @@ class Platform(Protocol):
         """One record by the platform's id; NOT_FOUND where the platform says it does not exist."""
         ...
 
-    def list_ids(
-        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http
-    ) -> IdPage:
+    def list_ids(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http) -> IdPage:
         """The ids that exist now, for the full compare."""
         ...
 
@@ -284,9 +281,7 @@ class ReceivesWebhooks(Protocol):
 class ManagesSubscriptions(Protocol):
     """Makes the platform's webhook subscriptions those that should exist."""
 
-    def reconcile(
-        self, connection: Connection, delivery_url: str, secret: str, http: Http
-    ) -> Subscribed: ...
+    def reconcile(self, connection: Connection, delivery_url: str, secret: str, http: Http) -> Subscribed: ...
 
     def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
         """Removes our subscriptions; what is gone already is fine."""

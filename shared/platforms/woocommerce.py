@@ -1,6 +1,7 @@
 """WooCommerce: self-hosted stores, reached by consumer key and secret.
 
-https://woocommerce.github.io/woocommerce-rest-api-docs/ and, where it is silent or wrong, the plugin's source.
+Documented at https://woocommerce.github.io/woocommerce-rest-api-docs/; where that is silent or wrong, the
+plugin's source and what a real store did decide.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hmac import digest
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -86,6 +88,11 @@ _URL_SAFE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _CONSUMER_KEY = re.compile(r"ck_[0-9a-f]{40}")
 _CONSUMER_SECRET = re.compile(r"cs_[0-9a-f]{40}")
 _ADMIN_PATH = re.compile(r"/(?:wp-admin|wp-json|wp-login\.php)(?:/.*)?\Z")
+_AUTHENTICATION_ERROR = "woocommerce_rest_authentication_error"
+_LONGEST_WAIT = 86_400
+_LONGEST_NUMBER = 30
+_FURTHEST_BEHIND, _FURTHEST_AHEAD = -12, 14
+_EPOCH = 1970
 _DATE_HEADER = "%a, %d %b %Y %H:%M:%S GMT"
 
 
@@ -103,7 +110,7 @@ class WooCommerce:
         """The index says which store it is, the currency proves the key, an empty webhook its scope."""
         api = _Api(connection, http)
         index = api.index()
-        currency = api.get_one("data/currencies/current").get("code")
+        currency = api.one("data/currencies/current").get("code")
         api.prove_writing()
         return Identity(
             store_id=_own_address(index, connection.domain),
@@ -114,20 +121,19 @@ class WooCommerce:
             scopes=frozenset({"read_write"}),
         )
 
-    def fetch(
-        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
-    ) -> Page:
+    def fetch(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime) -> Page:
         """The next page of a cycle; see :class:`_Place` for how it pages."""
         place = _Place.read(cursor, _PAGE_SIZES[resource], connection.timezone)
         api = _Api(connection, http, now=now, in_query=place.in_query)
         try:
-            rows, headers = api.list(resource.value, place.parameters())
+            rows, headers = api.rows(resource.value, place.parameters())
         except PlatformError as error:
             if place.size == _SMALLEST_PAGE or not _is_size_to_blame(error):
                 raise
             return Page([], place.smaller().written(), done=False)
-        place = replace(place, in_query=api.in_query, start=place.start or _naive(_date_of(headers) or now))
-        following, done = place.after_page(rows, headers, connection.timezone)
+        start = place.start or _naive(_date_of(headers) or now)
+        place = replace(place, in_query=api.in_query)
+        following, done = place.after_page(rows, headers, start, connection.timezone)
         records, bad = _records(api, resource, rows)
         partial = f"Not understood: {resource} {', '.join(bad)}." if bad else None
         return Page(records, following.written(), done, partial)
@@ -135,9 +141,9 @@ class WooCommerce:
     def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
         """The record; a variation's id gives its product. What is in the trash does not exist."""
         api = _Api(connection, http)
-        row = api.get_one(f"{resource}/{_checked_id(id)}")
+        row = api.one(f"{resource}/{_checked_id(id)}")
         if row.get("type") == "variation":
-            row = api.get_one(f"{resource}/{_checked_id(row.get('parent_id'))}")
+            row = api.one(f"{resource}/{_checked_id(row.get('parent_id'))}")
         if row.get("status") == "trash":
             raise PlatformError(Refusal.NOT_FOUND, f"{resource} {id} is in the trash.")
         try:
@@ -150,9 +156,7 @@ class WooCommerce:
         page = int((cursor or {}).get("page", 1))
         api = _Api(connection, http)
         parameters = {"_fields": "id", "status": "any", "orderby": "id", "order": "asc"}
-        rows, headers = api.list(
-            resource.value, {**parameters, "per_page": str(_MOST_ROWS), "page": str(page)}
-        )
+        rows, headers = api.rows(resource.value, {**parameters, "per_page": str(_MOST_ROWS), "page": str(page)})
         ids = [_checked_id(row.get("id")) for row in rows]
         last = (cursor or {}).get("last", 0)
         if ids and int(ids[-1]) <= last:
@@ -190,12 +194,11 @@ class WooCommerce:
         if topic not in _TOPICS:
             return []
         resource = _RESOURCES[topic.partition(".")[0]]
-        id = _id(row.get("id"))
         if topic.endswith(".deleted"):
-            return [Event(resource, id, deleted=True)]
+            return [Event(resource, _id(row.get("id")), deleted=True)]
         if row.get("type") == "variation":
             return [Event(resource, _id(row.get("parent_id")))]
-        return [Event(resource, id, record=_whole_record(resource, row))]
+        return [Event(resource, _id(row.get("id")), record=_whole_record(resource, row))]
 
     def reconcile(self, connection: Connection, delivery_url: str, secret: str, http: Http) -> Subscribed:
         """Webhooks are ours by their delivery URL; their name marks the secret, which no call returns."""
@@ -214,10 +217,10 @@ class WooCommerce:
             if hook.get("status") == "active" and hook.get("name") == f"storelink {topic} {mark}":
                 kept += 1
             else:
-                _subscribe(api, "PUT", place, topic, delivery_url, secret, mark)
+                _subscribe(api, "PUT", place, _webhook(topic, delivery_url, secret, mark))
                 repaired += 1
         for topic in missing:
-            _subscribe(api, "POST", "webhooks", topic, delivery_url, secret, mark)
+            _subscribe(api, "POST", "webhooks", _webhook(topic, delivery_url, secret, mark))
         return Subscribed(len(missing), repaired, removed, kept)
 
     def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
@@ -245,9 +248,7 @@ class WooCommerce:
         if not isinstance(grant, dict):
             raise ValueError("The grant is not a JSON object.")  # noqa: TRY004 - what the Protocol promises
         state, key, secret = (str(grant.get(k)) for k in ("user_id", "consumer_key", "consumer_secret"))
-        if not (
-            _URL_SAFE.fullmatch(state) and _CONSUMER_KEY.fullmatch(key) and _CONSUMER_SECRET.fullmatch(secret)
-        ):
+        if not (_URL_SAFE.fullmatch(state) and _CONSUMER_KEY.fullmatch(key) and _CONSUMER_SECRET.fullmatch(secret)):
             raise ValueError("The grant lacks a state, a key or a secret.")
         return state, {"api_key": key, "api_secret": secret}
 
@@ -272,7 +273,7 @@ class _Api:
         """The public description of the site."""
         fields = "name,home,gmt_offset,timezone_string,namespaces"
         answer = self._http.request("GET", f"{self._domain}/wp-json/", params={"_fields": fields})
-        if answer.status in (401, 403) and _error_code(_json_or_none(answer.body)):
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and _error_code(_json_or_none(answer.body)):
             raise PlatformError(
                 Refusal.PERMISSION,
                 "The site hides its REST API from visitors: a security plugin may be set so.",
@@ -289,17 +290,17 @@ class _Api:
     def prove_writing(self) -> None:
         """Posts a webhook that lacks everything: the key's scope is looked at before its content."""
         answer = self._send("POST", "webhooks", None, {})
-        if answer.status not in (200, 201, 400):
+        if answer.status != HTTPStatus.BAD_REQUEST:
             self._read(answer, "POST")
 
-    def get_one(self, path: str) -> Json:
+    def one(self, path: str) -> Json:
         answer = self._send("GET", path, None, None)
         found = self._read(answer, "GET")
         if not isinstance(found, dict):
             raise self._strange("The store answered with something else than was asked for.", answer)
         return found
 
-    def list(self, path: str, parameters: Mapping[str, str]) -> tuple[Sequence[Json], Mapping[str, str]]:
+    def rows(self, path: str, parameters: Mapping[str, str]) -> tuple[Sequence[Json], Mapping[str, str]]:
         """Rows and the answer's headers."""
         answer = self._send("GET", path, parameters, None)
         rows = self._read(answer, "GET")
@@ -326,27 +327,23 @@ class _Api:
 
     def _send(self, method: str, path: str, parameters: Mapping[str, str] | None, content: Any) -> Answer:
         answer = self._send_once(method, path, parameters, content)
-        if answer.status == 401 and not self.in_query and _was_key_missing(answer):
+        if answer.status == HTTPStatus.UNAUTHORIZED and not self.in_query and _was_key_missing(answer):
             # Some hosts drop the Authorization header, which looks the same as an unknown key.
             self.in_query = True
             second = self._send_once(method, path, parameters, content)
-            self.in_query = second.status != 401
+            self.in_query = second.status != HTTPStatus.UNAUTHORIZED
             return second
         return answer
 
-    def _send_once(
-        self, method: str, path: str, parameters: Mapping[str, str] | None, content: Any
-    ) -> Answer:
+    def _send_once(self, method: str, path: str, parameters: Mapping[str, str] | None, content: Any) -> Answer:
         url = f"{self._domain}/wp-json/wc/v3/{path}"
         if self.in_query:
             keys = {"consumer_key": self._key, "consumer_secret": self._secret}
             return self._http.request(method, url, params={**(parameters or {}), **keys}, json=content)
-        return self._http.request(
-            method, url, params=parameters, json=content, basic=(self._key, self._secret)
-        )
+        return self._http.request(method, url, params=parameters, json=content, basic=(self._key, self._secret))
 
     def _read(self, answer: Answer, method: str) -> Any:
-        if not 200 <= answer.status <= 299:
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise self._refusal(answer, method)
         try:
             return _decode(answer.body)
@@ -357,43 +354,49 @@ class _Api:
         """What an answer that is no success means."""
         status = answer.status
         wait = answer.headers.get("retry-after")
-        if status == 429 or (status == 503 and wait):
-            retry_at = _retry_at(wait, self._now or _date_of(answer.headers))
-            return PlatformError(
-                Refusal.RATE_LIMITED, "The store asks us to wait.", status=status, retry_at=retry_at
-            )
-        if status >= 500:
-            return PlatformError(Refusal.TRANSIENT, f"The store failed with status {status}.", status=status)
         error = _json_or_none(answer.body)
-        code = _error_code(error)
-        if not code:
-            return self._strange(f"The store answered {status} with a page: a firewall may stop us.", answer)
-        if status == 401 and code == "woocommerce_rest_authentication_error":
-            # The same code for a wrong secret and a scope that is missing; the text is in the site's language.
-            lacks_scope = method != "GET" or "permission" in _text(error.get("message"))
-            if not lacks_scope:
-                return PlatformError(Refusal.CREDENTIALS, "The consumer secret is wrong.", status=status)
-            return PlatformError(
-                Refusal.PERMISSION, "The key needs the permission Read/Write.", status=status
+        retry_at = None
+        if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait):
+            refusal, detail = Refusal.RATE_LIMITED, "The store asks us to wait."
+            retry_at = _retry_at(wait, self._now or _date_of(answer.headers))
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            refusal, detail = Refusal.TRANSIENT, f"The store failed with status {status}."
+        elif not _error_code(error):
+            # Not a word from WooCommerce: no reason to believe that the key is refused.
+            refusal, detail = (
+                Refusal.NOT_THE_PLATFORM,
+                f"The store answered {status} with a page: a firewall may stop us.",
             )
-        if status == 401:
-            return PlatformError(
-                Refusal.CREDENTIALS, "The store does not know the consumer key.", status=status
-            )
-        if status == 403:
-            return PlatformError(
-                Refusal.PERMISSION, "The user behind the key may not do this.", status=status
-            )
-        if status == 404 and code.endswith("_invalid_id"):
-            return PlatformError(Refusal.NOT_FOUND, "The store says this does not exist.", status=status)
-        if status == 404:
-            # Not NOT_FOUND: with the plugin switched off, every id would seem to be gone.
-            return self._strange("The site no longer runs WooCommerce.", answer)
-        known = code if self._key not in code and self._secret not in code else "error"
-        return PlatformError(Refusal.REQUEST, f"The store refused our request: {known}.", status=status)
+        else:
+            refusal, detail = _meaning(status, _error_code(error), _text(error.get("message")), method)
+        if self._key in detail or self._secret in detail:
+            detail = "The store refused our request."
+        return PlatformError(refusal, detail, status=status, retry_at=retry_at)
 
     def _strange(self, detail: str, answer: Answer) -> PlatformError:
         return PlatformError(Refusal.NOT_THE_PLATFORM, detail, status=answer.status)
+
+
+def _meaning(status: int, code: str, message: str, method: str) -> tuple[Refusal, str]:
+    """What one of WordPress's errors means."""
+    refusal, detail = Refusal.REQUEST, f"The store refused our request: {code}."
+    if status == HTTPStatus.UNAUTHORIZED and code == _AUTHENTICATION_ERROR:
+        # The same code for a wrong secret and a missing scope, with a text in the site's language; but
+        # every write of ours follows a read, so a secret refused only now is not wrong.
+        if method == "GET" and "permission" not in message:
+            refusal, detail = Refusal.CREDENTIALS, "The consumer secret is wrong."
+        else:
+            refusal, detail = Refusal.PERMISSION, "The key needs the permission Read/Write."
+    elif status == HTTPStatus.UNAUTHORIZED:
+        refusal, detail = Refusal.CREDENTIALS, "The store does not know the consumer key."
+    elif status == HTTPStatus.FORBIDDEN:
+        refusal, detail = Refusal.PERMISSION, "The user behind the key may not do this."
+    elif status == HTTPStatus.NOT_FOUND and code.endswith("_invalid_id"):
+        refusal, detail = Refusal.NOT_FOUND, "The store says that this does not exist."
+    elif status == HTTPStatus.NOT_FOUND:
+        # Not NOT_FOUND: with the plugin switched off, everything would seem to be gone.
+        refusal, detail = Refusal.NOT_THE_PLATFORM, "The site no longer runs WooCommerce."
+    return refusal, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,20 +424,17 @@ class _Place:
     in_query: bool = False
 
     @classmethod
-    def read(cls, cursor: Json | None, size: int, timezone: str) -> "_Place":
-        if cursor is None:
-            return cls(size)
-        fields = {
+    def read(cls, cursor: Json | None, largest: int, timezone: str) -> "_Place":
+        fields: dict[str, Any] = {
             name: datetime.fromisoformat(value) if isinstance(value, str) else value
-            for name, value in cursor.items()
+            for name, value in (cursor or {"size": largest}).items()
         }
         place = cls(**fields)
-        if place.start is None and place.after is not None:
-            # A new cycle: try larger pages again, and step out of the hour that clocks skip.
-            return replace(
-                place, size=min(size, place.size * 2), after=place.after - _gap(place.after, timezone)
-            )
-        return place
+        if place.start or not place.after:
+            return place
+        # A new cycle: try larger pages again, and step out of the hour that clocks skip.
+        after = place.after - _skipped(place.after, timezone)
+        return replace(place, size=min(largest, place.size * 2), after=after)
 
     def written(self) -> Json:
         """The cursor: only what is not as by default."""
@@ -450,6 +450,7 @@ class _Place:
 
     def parameters(self) -> dict[str, str]:
         """The query. No ``Z`` and no offset: with ``dates_are_gmt`` they shift by the site's own offset."""
+        before = self.until or self.before
         return {
             "per_page": str(self.size),
             "status": "any",
@@ -457,46 +458,36 @@ class _Place:
             "order": "asc",
             "dates_are_gmt": "true",
             **({"modified_after": self.after.isoformat()} if self.after else {}),
-            **(
-                {"modified_before": (self.until or self.before).isoformat()}
-                if self.until or self.before
-                else {}
-            ),
+            **({"modified_before": before.isoformat()} if before else {}),
             **({"page": str(self.page)} if self.page else {}),
         }
 
     def after_page(
-        self, rows: Sequence[Json], headers: Mapping[str, str], timezone: str
+        self, rows: Sequence[Json], headers: Mapping[str, str], start: datetime, timezone: str
     ) -> tuple["_Place", bool]:
-        """The place after a page, and whether the cycle is done."""
+        """The place after a page, and whether the cycle, begun at ``start``, is done."""
         if self.until:
-            return self._after_listing(headers), False
-        if not _has_more(headers, 1, len(rows), self.size):
-            return self._next_cycle(), True
-        return self._after_sweep(rows, timezone), False
+            return replace(self._after_listing(self.until, headers), start=start), False
+        if _has_more(headers, 1, len(rows), self.size):
+            return replace(self._after_sweep(rows, start - _UNSETTLED, timezone), start=start), False
+        return _Place(self.size, after=start - _OVERLAP, in_query=self.in_query), True
 
-    def _next_cycle(self) -> "_Place":
-        assert self.start is not None  # noqa: S101 - fetch has set it from the first answer
-        return _Place(self.size, after=self.start - _OVERLAP, in_query=self.in_query)
+    def _after_listing(self, until: datetime, headers: Mapping[str, str]) -> "_Place":
+        pages = _number(headers.get("x-wp-totalpages"))
+        if self.page is None and pages is None:
+            raise PlatformError(Refusal.NOT_THE_PLATFORM, "The store does not count its pages.", status=200)
+        # With one page only, it was that one; otherwise the first is read once more, as the last.
+        following = self.page - 1 if self.page else (pages or 0) if pages != 1 else 0
+        if following:
+            return replace(self, page=following)
+        return replace(self, after=until - _SECOND, until=None, page=None)
 
-    def _after_listing(self, headers: Mapping[str, str]) -> "_Place":
-        assert self.until is not None  # noqa: S101 - asked by the caller
-        page = self.page - 1 if self.page else _number(headers.get("x-wp-totalpages"))
-        only_page = self.page is None and page == 1
-        if page and not only_page:
-            return replace(self, page=page)
-        return replace(self, after=self.until - _SECOND, until=None, page=None)
-
-    def _after_sweep(self, rows: Sequence[Json], timezone: str) -> "_Place":
-        assert self.start is not None  # noqa: S101 - fetch has set it from the first answer
-        edge = self.start - _UNSETTLED
+    def _after_sweep(self, rows: Sequence[Json], edge: datetime, timezone: str) -> "_Place":
         settled = [time for row in rows if (time := _modified(row)) and time < edge]
         if not settled:
             # All of them moved while the page was made: ask for what has not.
             if self.repeats == _MOST_REPEATS:
-                raise PlatformError(
-                    Refusal.NOT_THE_PLATFORM, "The store repeats a page for ever.", status=200
-                )
+                raise PlatformError(Refusal.NOT_THE_PLATFORM, "The store repeats a page for ever.", status=200)
             return replace(self, before=edge, repeats=self.repeats + 1)
         last = max(settled)
         if self.after and last <= self.after:
@@ -504,23 +495,24 @@ class _Place:
         after = last - _SECOND
         if self.after and after <= self.after:
             return replace(self, until=last + _SECOND, repeats=0)
-        gap = _gap(after, timezone)
-        return replace(self, after=after - gap, until=after + gap + _SECOND if gap else None, repeats=0)
+        skipped = _skipped(after, timezone)
+        until = after + skipped + _SECOND if skipped else None
+        return replace(self, after=after - skipped, until=until, repeats=0)
 
 
 def _is_size_to_blame(error: PlatformError) -> bool:
     """Whether a smaller page may succeed: memory, time and our own cap run out on large ones."""
     if error.refusal is Refusal.NOT_THE_PLATFORM:
         return error.status in (None, 200)
-    return error.refusal in (Refusal.TRANSIENT, Refusal.UNREACHABLE) and error.status != 503
+    return error.refusal in (Refusal.TRANSIENT, Refusal.UNREACHABLE) and error.status != HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def _gap(time: datetime, timezone: str) -> timedelta:
+def _skipped(time: datetime, timezone: str) -> timedelta:
     """How much the site's clocks skip where they never show this time; nothing where they do.
 
     WordPress reads even a GMT time with the site's clock: one that does not exist there jumps ahead.
     """
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the webhook receiver, which loads this, needs none
+    from zoneinfo import ZoneInfo
 
     try:
         local = time.replace(tzinfo=ZoneInfo(timezone))
@@ -545,7 +537,7 @@ def _records(api: _Api, resource: Resource, rows: Sequence[Json]) -> tuple[list[
             bad.append(_text(str(row.get("id")))[:20])
         except PlatformError as error:
             # One product that the store cannot show must not stop all others for ever.
-            if error.refusal is not Refusal.TRANSIENT or error.status is None:
+            if error.status is None or not _is_size_to_blame(error):
                 raise
             bad.append(_id(row.get("id")))
     return records, bad
@@ -561,7 +553,7 @@ def _record(api: _Api, resource: Resource, row: Json) -> Record:
 def _variations(api: _Api, product: str) -> Iterator[Json]:
     parameters = {"per_page": str(_MOST_ROWS), "orderby": "id", "order": "asc"}
     for page in range(1, _MOST_VARIATION_PAGES + 1):
-        rows, headers = api.list(f"products/{product}/variations", {**parameters, "page": str(page)})
+        rows, headers = api.rows(f"products/{product}/variations", {**parameters, "page": str(page)})
         yield from rows
         if not rows or not _has_more(headers, page, len(rows), _MOST_ROWS):
             return
@@ -579,13 +571,13 @@ def _whole_record(resource: Resource, row: Json) -> Record | None:
 
 
 def _order(row: Json) -> Record:
-    id = _id(row.get("id"))
+    order_id = _id(row.get("id"))
     status = _required_text(row.get("status"))
     currency = _required_text(row.get("currency"))
     created, updated = _times(row)
     body: Json = {
-        "id": id,
-        "number": _text(row.get("number")) or id,
+        "id": order_id,
+        "number": _text(row.get("number")) or order_id,
         "status": _ORDER_STATUS.get(status, OrderStatus.OTHER).value,
         "platformStatus": status,
         "total": _required_money(row.get("total")),
@@ -602,7 +594,7 @@ def _order(row: Json) -> Record:
         "createdAt": short(created) if created else None,
         "updatedAt": short(updated),
     }
-    return Record(id, updated, body, created)
+    return Record(order_id, updated, body, created)
 
 
 def _line(line: Json) -> Json:
@@ -632,8 +624,10 @@ def _customer(row: Json) -> Json | None:
     billing = _dict(row.get("billing"))
     name = _full_name(billing)
     email = _text(billing.get("email"))
-    id = _id_or_none(row.get("customer_id"))
-    return {"id": id, "name": name or None, "email": email or None} if id or name or email else None
+    customer_id = _id_or_none(row.get("customer_id"))
+    if not (customer_id or name or email):
+        return None
+    return {"id": customer_id, "name": name or None, "email": email or None}
 
 
 def _full_name(address: Json) -> str:
@@ -672,13 +666,13 @@ def _refunded(refunds: Any) -> str | None:
 
 def _product(row: Json, variations: Sequence[Json] | None, currency: str | None) -> Record:
     """A product without variations has one variant, itself, so that stock is always found there."""
-    id = _id(row.get("id"))
+    product_id = _id(row.get("id"))
     status = _required_text(row.get("status"))
     created, updated = _times(row)
     images = _dicts(row.get("images"))
     variants = [_variant(variation) for variation in (variations if variations is not None else [row])]
     body: Json = {
-        "id": id,
+        "id": product_id,
         "title": _text(row.get("name")),
         "status": _PRODUCT_STATUS.get(status, ProductStatus.OTHER).value,
         "platformStatus": status,
@@ -691,7 +685,7 @@ def _product(row: Json, variations: Sequence[Json] | None, currency: str | None)
         "createdAt": short(created) if created else None,
         "updatedAt": short(updated),
     }
-    return Record(id, updated, body, created)
+    return Record(product_id, updated, body, created)
 
 
 def _variant(row: Json) -> Json:
@@ -724,8 +718,8 @@ def _gmt(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
     time = datetime.fromisoformat(value)
-    if time.tzinfo is not None:
-        raise ValueError("a GMT time with an offset")
+    if time.tzinfo is not None or time.year < _EPOCH:
+        raise ValueError("no GMT time")
     return time.replace(tzinfo=UTC)
 
 
@@ -767,7 +761,7 @@ def _error_code(error: Any) -> str:
 
 
 def _was_key_missing(answer: Answer) -> bool:
-    return _error_code(_json_or_none(answer.body)) not in ("", "woocommerce_rest_authentication_error")
+    return _error_code(_json_or_none(answer.body)) not in ("", _AUTHENTICATION_ERROR)
 
 
 def _is_ping(delivery: Delivery) -> bool:
@@ -801,27 +795,28 @@ def _our_webhooks(api: _Api, delivery_url: str) -> list[Json]:
     found: list[Json] = []
     for page in range(1, _MOST_VARIATION_PAGES + 1):
         parameters = {"per_page": str(_MOST_ROWS), "orderby": "id", "order": "asc", "page": str(page)}
-        rows, headers = api.list("webhooks", parameters)
+        rows, headers = api.rows("webhooks", parameters)
         found += [row for row in rows if row.get("delivery_url") == delivery_url]
         if not rows or not _has_more(headers, page, len(rows), _MOST_ROWS):
             break
     return found
 
 
-def _subscribe(
-    api: _Api, method: str, path: str, topic: str, delivery_url: str, secret: str, mark: str
-) -> None:
-    content = {
+def _webhook(topic: str, delivery_url: str, secret: str, mark: str) -> Json:
+    return {
         "name": f"storelink {topic} {mark}",
         "topic": topic,
         "delivery_url": delivery_url,
         "secret": secret,
         "status": "active",
     }
-    written = api.write(method, path, content)
+
+
+def _subscribe(api: _Api, method: str, path: str, webhook: Json) -> None:
+    written = api.write(method, path, webhook)
     # A topic that it does not know may be answered with 201 and stored as one that never fires.
-    if written.get("topic") != topic or written.get("status") != "active":
-        raise PlatformError(Refusal.NOT_THE_PLATFORM, f"The store did not take the webhook for {topic}.")
+    if any(written.get(name) != webhook[name] for name in ("topic", "status", "delivery_url")):
+        raise PlatformError(Refusal.NOT_THE_PLATFORM, f"The store did not take the webhook for {webhook['topic']}.")
 
 
 def _own_address(index: Json, domain: str) -> str:
@@ -841,14 +836,18 @@ def _own_address(index: Json, domain: str) -> str:
 
 def _timezone(index: Json) -> str:
     """An IANA name; a site may have a bare offset instead, of which whole hours have names."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the webhook receiver, which loads this, needs none
+
     named = _text(index.get("timezone_string"))
-    if named:
-        return named
+    try:
+        return ZoneInfo(named).key
+    except (ValueError, OSError):
+        pass  # empty, or not a name that we know
     try:
         hours = Decimal(str(index.get("gmt_offset")))
     except InvalidOperation:
         return "UTC"
-    if not hours or hours != int(hours) or not -12 <= hours <= 14:
+    if not hours or hours != int(hours) or not _FURTHEST_BEHIND <= hours <= _FURTHEST_AHEAD:
         return "UTC"
     # POSIX signs: Etc/GMT-2 is two hours ahead of GMT.
     return f"Etc/GMT{'-' if hours > 0 else '+'}{abs(int(hours))}"
@@ -866,11 +865,11 @@ def _retry_at(wait: str | None, now: datetime | None) -> datetime | None:
     seconds = _number(wait)
     if seconds is None:
         return _date_of({"date": wait or ""})
-    return now + timedelta(seconds=min(seconds, 86_400)) if now else None
+    return now + timedelta(seconds=min(seconds, _LONGEST_WAIT)) if now else None
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
 
 
 def _checked_id(value: Any) -> str:
@@ -925,7 +924,7 @@ def _money(value: Any) -> str | None:
     except InvalidOperation:
         return None
     # Bounded: 1E+999999999 would be a gigabyte of zeros.
-    return format(number, "f") if number.is_finite() and abs(number.adjusted()) <= 30 else None
+    return format(number, "f") if number.is_finite() and abs(number.adjusted()) <= _LONGEST_NUMBER else None
 
 
 def _required_money(value: Any) -> str:

@@ -114,7 +114,7 @@ def test_models_follow_when_the_clients_are_made_anew(requests: list[str]) -> No
 
 @pytest.mark.usefixtures("key_service")
 def test_tables_are_named_after_the_deployment() -> None:
-    assert table_name("stores") == "test-stores"
+    assert table_name("stores") == "storelink-stores"
 
 
 def test_the_hot_path_imports_neither_boto3_nor_pynamodb_nor_pydantic() -> None:
