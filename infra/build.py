@@ -39,7 +39,6 @@ UNNEEDED = (
     "pycountry/locales",
     "boto3/data",
     "boto3/examples",
-    "botocore/docs/bcdoc/style.pyi",
     "*.dist-info/INSTALLER",
     "*.dist-info/RECORD",
     "*.dist-info/REQUESTED",
@@ -63,7 +62,9 @@ class Target:
         """What the template deploys unless told otherwise."""
         parameters = template.load()["Parameters"]
         architecture = parameters["Architecture"]["Default"]
-        return cls(architecture, parameters["Runtime"]["Default"].removeprefix("python"), PLATFORMS[architecture])
+        return cls(
+            architecture, parameters["Runtime"]["Default"].removeprefix("python"), PLATFORMS[architecture]
+        )
 
     @classmethod
     def local(cls) -> "Target":
@@ -81,14 +82,37 @@ def build(target: Target, folder: Path) -> Path:
     shutil.rmtree(staging, ignore_errors=True)
     for name in OURS:
         shutil.copytree(ROOT / name, staging / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(description(folder), staging / "described")
     compile_all(staging, interpreter)
     unfinished = archive.with_suffix(".unfinished")
     shutil.copyfile(layer, unfinished)
     append(unfinished, staging, files_below(staging))
     unfinished.replace(archive)
     if archive.stat().st_size > LIMIT:
-        raise SystemExit(f"{archive} has {archive.stat().st_size:,} bytes, more than the {LIMIT:,} it may have.")
+        raise SystemExit(
+            f"{archive} has {archive.stat().st_size:,} bytes, more than the {LIMIT:,} it may have."
+        )
     return archive
+
+
+def description(folder: Path) -> Path:
+    """What the API says about itself, made anew only if the code or the template changed."""
+    sources = [
+        path for name in (*OURS, "infra/describe.py", "template.yaml") for path in _sources(ROOT / name)
+    ]
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    described = folder / f"described-{digest}"
+    if not described.exists():
+        for outdated in folder.glob("described-*"):
+            shutil.rmtree(outdated)
+        unfinished = folder / "describing"
+        subprocess.run([sys.executable, "-m", "infra.describe", str(unfinished)], cwd=ROOT, check=True)
+        unfinished.replace(described)
+    return described
+
+
+def _sources(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
 def dependencies(target: Target, interpreter: str, folder: Path) -> Path:
@@ -99,7 +123,11 @@ def dependencies(target: Target, interpreter: str, folder: Path) -> Path:
         for statement in template.statements(function)
         for action in statement["Action"]
     })  # fmt: skip
-    inputs = [REQUIREMENTS.read_bytes(), Path(__file__).read_bytes(), Path(botocore_data.__file__).read_bytes()]
+    inputs = [
+        REQUIREMENTS.read_bytes(),
+        Path(__file__).read_bytes(),
+        Path(botocore_data.__file__).read_bytes(),
+    ]
     inputs += [repr((target, actions)).encode(), subprocess.check_output([interpreter, "-VV"])]
     digest = hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]
     archive = folder / f"dependencies-{digest}.zip"
@@ -154,10 +182,16 @@ def find_interpreter(version: str) -> str:
 
 def compile_all(folder: Path, interpreter: str) -> None:
     """Compile all modules below ``folder`` to bytecode that is taken as valid without a look at the source's date."""
-    command = [interpreter, "-I", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
-    # The path in tracebacks is Lambda's. The hash seed decides the order of set constants, hence the bytes.
-    command += ["-s", str(folder), "-p", "/var/task", str(folder)]
-    subprocess.run([each for each in command if each != "-I"], check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+    command = [interpreter, "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+    command += [
+        "-s",
+        str(folder),
+        "-p",
+        "/var/task",
+        str(folder),
+    ]  # the path that tracebacks show is Lambda's
+    # The hash seed decides the order of a set's constants, and so the bytes.
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -178,7 +212,9 @@ def append(archive: Path, folder: Path, files: Iterable[Path]) -> None:
 def main() -> None:
     """Build as the command line says, and say what came out."""
     parser = argparse.ArgumentParser(description="Build the functions' shared artifact.")
-    parser.add_argument("--local", type=Path, metavar="DIR", help="for this machine, beside a copy of the template")
+    parser.add_argument(
+        "--local", type=Path, metavar="DIR", help="for this machine, beside a copy of the template"
+    )
     local: Path | None = parser.parse_args().local
     started = time.monotonic()
     target = Target.local() if local else Target.aws()

@@ -167,7 +167,16 @@ def run(
         return this
     due = state.full_sync_at is None or state.full_sync_at <= this.started_at - FULL_EVERY
     this.full = this.full or due
-    work = _Work(this, store, state, http, now, deadline)
+    try:
+        work = _Work(this, store, state, http, now, deadline)
+        _attempt(work)
+    except Exception:
+        _give_back(state)  # the fault is ours: the next run need not wait for the lease to end
+        raise
+    return this
+
+
+def _attempt(work: "_Work") -> None:
     try:
         work.do()
     except _Ends as end:
@@ -175,11 +184,10 @@ def run(
     except PlatformError as error:
         _end_refused(work, error)
     except LeaseLost:
-        this.outcome, this.reason = Outcome.FAILED, "LEASE_LOST"
+        work.this.outcome, work.this.reason = Outcome.FAILED, "LEASE_LOST"
         _record(work)
-        return this
+        return
     _finish(work)
-    return this
 
 
 def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:

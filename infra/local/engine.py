@@ -45,12 +45,12 @@ class UnpackedOnce(zipfile.ZipFile):
     """An archive that is unpacked at its first use, and linked to at the next ones."""
 
     _unpacked = Path(tempfile.mkdtemp(prefix="artifact-"))
-    _lock = threading.Lock()
+    _unpacking = threading.Lock()
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:  # noqa: ANN401
         """Make ``path`` hold what the archive does."""
         folder = self._unpacked / hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
-        with self._lock:
+        with self._unpacking:
             if not folder.exists():
                 super().extractall(folder, members, pwd)
         for entry in folder.iterdir():

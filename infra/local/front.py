@@ -9,7 +9,15 @@ from starlette.routing import Route
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 # They are about one connection, not about the message (RFC 9110, 7.6.1), or made anew.
-HOP_BY_HOP = {b"connection", b"content-length", b"host", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"}
+HOP_BY_HOP = {
+    b"connection",
+    b"content-length",
+    b"host",
+    b"keep-alive",
+    b"te",
+    b"transfer-encoding",
+    b"upgrade",
+}
 
 
 def app(engine: str, api_id: str) -> Starlette:
@@ -20,9 +28,13 @@ def app(engine: str, api_id: str) -> Starlette:
         target = httpx.URL(engine, raw_path=request.scope["raw_path"] + _query(request))
         headers = [(b"host", host), *_end_to_end(request.headers.raw)]
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-            answer = await client.request(request.method, target, headers=headers, content=await request.body())
+            answer = await client.request(
+                request.method, target, headers=headers, content=await request.body()
+            )
         response = Response(answer.content, answer.status_code)
-        response.raw_headers += [pair for pair in _end_to_end(answer.headers.raw) if pair[0] != b"content-encoding"]
+        response.raw_headers += [
+            pair for pair in _end_to_end(answer.headers.raw) if pair[0] != b"content-encoding"
+        ]
         return response
 
     return Starlette(routes=[Route("/{path:path}", forward, methods=METHODS)])

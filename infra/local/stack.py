@@ -13,13 +13,12 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from typing import Any
 
 import botocore.session
 import httpx
-import trustme
 import uvicorn
 from starlette.applications import Starlette
 
@@ -57,14 +55,19 @@ class Ports:
     @property
     def named(self) -> dict[str, int]:
         """Each port by what listens there."""
-        return {name: self.first + place for place, name in enumerate(("api", "https", "sandbox", "issuer", "aws"))}
+        return {
+            name: self.first + place
+            for place, name in enumerate(("api", "https", "sandbox", "issuer", "aws"))
+        }
 
     def check(self) -> None:
         """Say which are taken, before something half started says it less clearly."""
         for name, port in self.named.items():
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    raise SystemExit(f"Port {port} ({name}) is taken. End what listens there, or move: PORT=9000")
+                    raise SystemExit(
+                        f"Port {port} ({name}) is taken. End what listens there, or move: PORT=9000"
+                    )
 
 
 class StepFailedError(Exception):
@@ -87,18 +90,18 @@ class Stack:
         self._running = running
         self._ports = ports.named
         self._aws = f"http://127.0.0.1:{self._ports['aws']}"
-        self._sandbox = f"http://127.0.0.1:{self._ports['sandbox']}"
+        self._sandbox = f"https://localhost:{self._ports['sandbox']}"
         self._https = f"https://localhost:{self._ports['https']}"
         self._api = f"http://127.0.0.1:{self._ports['api']}"
         self._issuer = Issuer(f"http://127.0.0.1:{self._ports['issuer']}", AUDIENCE)
         self._ca = HOME / "ca"
+        self._authority = self._ca / "ca.pem"
         self._bundle = self._ca / "bundle.pem"
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> dict[str, Any]:
         """Start everything, and return where it is."""
         LOGS.mkdir(parents=True, exist_ok=True)
-        with step("certificates"):
-            authority = self._certificates()
         with step("platform sandbox"):
             self._start_sandbox()
         with step("engine (ministack)"):
@@ -112,36 +115,32 @@ class Stack:
             self._serve(self._issuer.app(), "issuer")
             engine = front.app(self._aws, api_id)
             self._serve(engine, "api")
-            certificate = authority.issue_cert("localhost", "127.0.0.1")
-            keyed, chain = self._ca / "localhost.key", self._ca / "localhost.pem"
-            certificate.private_key_pem.write_to_path(str(keyed))
-            chain.write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
-            self._serve(engine, "https", ssl_certfile=str(chain), ssl_keyfile=str(keyed))
+            self._serve(engine, "https", certificate=self._ca / "server.pem")
         with step(f"routes ({len(routes)}) answer"):
             self._check(routes)
         return self._endpoints()
 
-    def _certificates(self) -> trustme.CA:
-        """The sandbox's authority: made once, trusted by nothing but the local stack."""
-        certificate, key = self._ca / "ca.pem", self._ca / "ca.key"
-        if not key.exists():
-            self._ca.mkdir(parents=True, exist_ok=True)
-            made = trustme.CA()
-            made.cert_pem.write_to_path(str(certificate))
-            made.private_key_pem.write_to_path(str(key))
-            key.chmod(0o600)
-        authority = trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
-        extra = os.environ.get("EXTRA_CA")
-        self._bundle.write_bytes(certificate.read_bytes() + (Path(extra).read_bytes() if extra else b""))
-        return authority
-
     def _start_sandbox(self) -> None:
         port = str(self._ports["sandbox"])
-        command = [sys.executable, "-m", "infra.local.sandbox.server", "--port", port, "--ca-dir", str(self._ca)]
+        command = [
+            sys.executable,
+            "-m",
+            "infra.local.sandbox.server",
+            "--port",
+            port,
+            "--ca-dir",
+            str(self._ca),
+        ]
         self._spawn("sandbox", command, {})
-        self._wait_for("sandbox", self._sandbox)
+        self._wait_for("sandbox", f"{self._sandbox}/_sandbox")
+        extra = os.environ.get("EXTRA_CA")
+        self._bundle.write_bytes(self._authority.read_bytes() + (Path(extra).read_bytes() if extra else b""))
 
     def _start_engine(self) -> None:
+        scratch = HOME / "tmp"  # ministack forgets its own when it is stopped with workers at work
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        self._running.callback(shutil.rmtree, scratch, ignore_errors=True)
         environment = {
             "AUTH": "true",
             "BIND_HOST": "127.0.0.1",
@@ -152,6 +151,8 @@ class Stack:
             # The functions inherit the engine's environment. This opens loopback addresses to them, here and nowhere
             # else: the template cannot say it.
             "STORELINK_LOCAL_CA": str(self._bundle),
+            "TMPDIR": str(scratch),
+            "STATE_DIR": str(scratch / "state"),
         }
         interpreter = ROOT / ".tools/ministack/bin/python"
         self._spawn("ministack", [str(interpreter), "-P", str(ROOT / "infra/local/engine.py")], environment)
@@ -186,15 +187,26 @@ class Stack:
         }
         with (LOGS / "deploy.log").open("w") as log:
             ended = subprocess.run(
-                command, cwd=HOME, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
+                command,
+                cwd=HOME,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                check=False,
             )
         if ended.returncode:
             raise StepFailedError(_tail("deploy", 40))
 
-    def _serve(self, app: Starlette, name: str, **tls: str) -> None:
+    def _serve(self, app: Starlette, name: str, certificate: Path | None = None) -> None:
         """Serve ``app`` in a thread until the stack ends."""
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=self._ports[name], log_level="error", lifespan="off", **tls  # type: ignore[arg-type]
+            app,
+            host="127.0.0.1",
+            port=self._ports[name],
+            log_level="error",
+            lifespan="off",
+            ssl_certfile=certificate,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
@@ -225,12 +237,18 @@ class Stack:
                     return f"{route.key} with token {who}: {answer.status_code} instead of {status}"
             answer = client.request(route.method, path, headers=_bearer(tokens["good"]))
             # The gateway's own answers, where it finds no route or where the function failed, have but a message.
-            ours = answer.headers.get("content-type", "") != "application/json" or answer.text[:11] != '{"message":'
+            ours = (
+                answer.headers.get("content-type", "") != "application/json"
+                or answer.text[:11] != '{"message":'
+            )
             served = ours and answer.status_code not in {401, 403, 500, 502, 503, 504}
             served |= route.authorizer is None and answer.status_code == 401
             return None if served else f"{route.key}: {answer.status_code} {answer.text[:300]}"
 
-        with httpx.Client(base_url=self._api, timeout=60, trust_env=False) as client, ThreadPoolExecutor(4) as pool:
+        with (
+            httpx.Client(base_url=self._api, timeout=60, trust_env=False) as client,
+            ThreadPoolExecutor(4) as pool,
+        ):
             problems = [found for found in pool.map(lambda route: problem(route, client), routes) if found]
         if problems:
             raise StepFailedError("\n".join(problems))
@@ -244,7 +262,7 @@ class Stack:
         endpoints = {
             "api": self._api,
             "https": self._https,
-            "ca": str(self._ca / "ca.pem"),
+            "ca": str(self._authority),
             "sandbox": self._sandbox,
             "issuer": self._issuer.url,
             "aws": self._aws,
@@ -288,19 +306,19 @@ class Stack:
                 process.wait()
 
         self._running.callback(stop)
-        self._children = {**getattr(self, "_children", {}), name: process}
+        self._children[name] = process
 
     def _wait_for(self, name: str, url: str) -> None:
         def answers() -> bool:
             if self._children[name].poll() is not None:
                 raise StepFailedError(f"{name} ended at once:\n{_tail(name, 20)}")
             try:
-                urllib.request.urlopen(url, timeout=2).close()
-            except urllib.error.HTTPError:
-                return True
-            except OSError:
+                trusted = (
+                    ssl.create_default_context(cafile=self._authority) if url.startswith("https") else True
+                )
+                return httpx.get(url, timeout=2, trust_env=False, verify=trusted).is_success
+            except (httpx.TransportError, FileNotFoundError):
                 return False
-            return True
 
         _until(answers, f"{name} does not answer at {url}")
 
@@ -319,7 +337,7 @@ def _tail(name: str, lines: int) -> str:
     return "\n".join([f"{path}:", *path.read_text().splitlines()[-lines:]])
 
 
-def _until(condition: Any, complaint: str, seconds: float = 30) -> None:
+def _until(condition: Callable[[], bool], complaint: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -113,8 +113,10 @@ class Http(Protocol):
         json: Any = None,
         basic: tuple[str, str] | None = None,
     ) -> Answer:
-        """One request. Raises :class:`PlatformError` with UNREACHABLE, TRANSIENT, ADDRESS or
-        NOT_THE_PLATFORM when there is no whole answer; any status is an answer.
+        """One request. Any status is an answer, save a redirect, which is an ADDRESS error.
+
+        :class:`PlatformError` with UNREACHABLE, TRANSIENT, ADDRESS or NOT_THE_PLATFORM, and no status but a
+        redirect's, where there is no whole answer.
         """
         ...
 

@@ -157,9 +157,9 @@ class WooCommerce:
         api = _Api(connection, http)
         parameters = {"_fields": "id", "status": "any", "orderby": "id", "order": "asc"}
         rows, headers = api.rows(resource.value, {**parameters, "per_page": str(_MOST_ROWS), "page": str(page)})
-        ids = [_checked_id(row.get("id")) for row in rows]
+        ids = [str(row.get("id")) for row in rows if _ID.fullmatch(str(row.get("id")))]
         last = (cursor or {}).get("last", 0)
-        if ids and int(ids[-1]) <= last:
+        if len(ids) < len(rows) or (ids and int(ids[-1]) <= last):
             raise PlatformError(Refusal.NOT_THE_PLATFORM, "The store repeats a page for ever.", status=200)
         done = not rows or not _has_more(headers, page, len(rows), _MOST_ROWS)
         return IdPage(ids, {"page": page + 1, "last": int(ids[-1]) if ids else last}, done)
@@ -173,6 +173,7 @@ class WooCommerce:
         return Verdict.GENUINE if genuine and delivery.body else Verdict.FORGED
 
     def topic(self, delivery: Delivery) -> str:
+        """As the header names it; a ping has none."""
         return delivery.headers.get("x-wc-webhook-topic", "")
 
     def event_id(self, delivery: Delivery) -> str:
@@ -207,7 +208,7 @@ class WooCommerce:
         missing = dict.fromkeys(_TOPICS)
         repaired = removed = kept = 0
         for hook in _our_webhooks(api, delivery_url):
-            topic = hook.get("topic")
+            topic = _text(hook.get("topic"))
             place = f"webhooks/{_checked_id(hook.get('id'))}"
             if topic not in missing:
                 api.delete(place)
@@ -836,7 +837,7 @@ def _own_address(index: Json, domain: str) -> str:
 
 def _timezone(index: Json) -> str:
     """An IANA name; a site may have a bare offset instead, of which whole hours have names."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the webhook receiver, which loads this, needs none
+    from zoneinfo import ZoneInfo  # the webhook receiver, which loads this, needs none
 
     named = _text(index.get("timezone_string"))
     try:

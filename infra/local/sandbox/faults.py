@@ -114,9 +114,10 @@ class _Reset(Response):
         transport = scope.get("state", {}).get("transport")
         if transport is None:
             raise ConnectionResetError("The sandbox resets this connection.")
-        with contextlib.suppress(OSError):
-            # With no linger the kernel sends RST instead of FIN.
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        if transport.is_closing():
+            return
+        # With no linger the kernel sends RST instead of FIN.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport.abort()
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -186,38 +187,41 @@ def _without_authorization(request: Request) -> Request:
 
 async def answer(fault: Fault, request: Request, genuine: Genuine, stop: asyncio.Event) -> Response:
     """What the caller gets instead of the genuine answer."""
+    if fault.kind in (Kind.BROKEN_JSON, Kind.WRONG_CONTENT_TYPE, Kind.TRICKLE):
+        return _spoilt(fault, await genuine(request), stop)
+    if fault.kind is Kind.DROP_AUTHORIZATION:
+        return await genuine(_without_authorization(request))
+    if fault.kind is Kind.HANG:
+        await _until_gone(request, stop)
+    if fault.kind is Kind.RESET and fault.after_effect:
+        await genuine(request)
+    return _instead(fault, request, stop)
+
+
+def _instead(fault: Fault, request: Request, stop: asyncio.Event) -> Response:
     match fault.kind:
         case Kind.STATUS:
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             return Response(fault.body, fault.status or 503, headers, media_type=fault.content_type)
         case Kind.HTML:
             return Response(_FIREWALL_PAGE, fault.status or 200, media_type="text/html")
-        case Kind.HANG:
-            await _until_gone(request, stop)
-            return _Reset()
-        case Kind.RESET:
-            if fault.after_effect:
-                await genuine(request)
-            return _Reset()
         case Kind.ENDLESS:
             return StreamingResponse(_never_closing(fault.size, stop), media_type="application/json")
         case Kind.GZIP_BOMB:
+            headers = {"Content-Encoding": "gzip"}
             stream = _inflating(fault.size or 1024 * _MEBIBYTE, stop)
-            return StreamingResponse(stream, headers={"Content-Encoding": "gzip"}, media_type="application/json")
+            return StreamingResponse(stream, headers=headers, media_type="application/json")
         case Kind.REDIRECT:
             return _redirect(fault, request)
-        case Kind.DROP_AUTHORIZATION:
-            return await genuine(_without_authorization(request))
-    return _spoilt(fault, await genuine(request), stop)
+    return _Reset()
 
 
 def _spoilt(fault: Fault, response: Response, stop: asyncio.Event) -> Response:
     body = bytes(response.body)
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    match fault.kind:
-        case Kind.BROKEN_JSON:
-            return Response(body[: max(1, len(body) // 2)], response.status_code, headers)
-        case Kind.WRONG_CONTENT_TYPE:
-            return Response(body, response.status_code, headers | {"content-type": "text/html; charset=UTF-8"})
+    if fault.kind is Kind.BROKEN_JSON:
+        return Response(body[: max(1, len(body) // 2)], response.status_code, headers)
+    if fault.kind is Kind.WRONG_CONTENT_TYPE:
+        return Response(body, response.status_code, headers | {"content-type": "text/html; charset=UTF-8"})
     headers["content-length"] = str(len(body))
     return StreamingResponse(_bytewise(body, fault.seconds, stop), response.status_code, headers)

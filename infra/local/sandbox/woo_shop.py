@@ -66,7 +66,7 @@ _SLUG = str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss", "Ä": "A", "
 
 
 def php_json(value: object) -> bytes:
-    """JSON as PHP writes it: no white space, ``\\/`` for slashes, ``\\uXXXX`` for all but ASCII."""
+    r"""JSON as PHP writes it: no white space, ``\/`` for slashes, ``\uXXXX`` for all but ASCII."""
     return json.dumps(value, separators=(",", ":")).replace("/", "\\/").encode("ascii")
 
 
@@ -156,10 +156,12 @@ class Product:
 
     @property
     def price(self) -> str:
+        """What a buyer pays."""
         return self.sale_price or self.regular_price
 
     @property
     def stock_status(self) -> str:
+        """instock, outofstock or onbackorder."""
         if not self.manage_stock:
             return self.unmanaged_stock
         if (self.stock_quantity or 0) > 0:
@@ -270,8 +272,8 @@ class Shop:
         self.orders: dict[int, Order] = {}
         self.admin = User(1, "admin")
         self.keys: list[ApiKey] = []
-        self.on_event: Callable[[str, int], None] = lambda topic, resource_id: None
-        self.random = random.Random(f"{name}/{seed}")
+        self.on_event: Callable[[str, int], object] = lambda *_: None
+        self.random = random.Random(f"{name}/{seed}")  # noqa: S311 -- the same shop every time
         self._clock = clock
         self._zone = ZoneInfo(timezone)
         self._ids, self._line_ids, self._meta_ids = count(10), count(1), count(100)
@@ -289,13 +291,13 @@ class Shop:
         """A moment in the site's time, without a zone."""
         if moment is None:
             return None
-        return datetime.fromtimestamp(moment, self._zone).strftime("%Y-%m-%dT%H:%M:%S")
+        return datetime.fromtimestamp(moment, self._zone).isoformat()[:19]
 
     def gmt(self, moment: int | None) -> str | None:
         """A moment in GMT, without a zone."""
         if moment is None:
             return None
-        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return datetime.fromtimestamp(moment, UTC).isoformat()[:19]
 
     def utc_offset(self) -> float:
         """The site's present offset, in hours."""
@@ -586,6 +588,10 @@ class Shop:
         """A product as REST and webhooks give it; a variation in the same shape."""
         return self._text("product", product.id, lambda: self.product_json(product))
 
+    def variation_text(self, variation: Product) -> bytes:
+        """A variation as its own routes give it."""
+        return self._text("variation", variation.id, lambda: self.variation_json(variation))
+
     def _text(self, kind: str, object_id: int, make: Callable[[], Json]) -> bytes:
         text = self._texts.get((kind, object_id))
         if text is None:
@@ -595,6 +601,8 @@ class Shop:
     def _forget(self, kind: str, object_id: int) -> None:
         self.version += 1
         self._texts.pop((kind, object_id), None)
+        if kind == "product":
+            self._texts.pop(("variation", object_id), None)
 
     def rest_url(self, path: str = "") -> str:
         """The address of a REST route."""
@@ -624,6 +632,10 @@ class Shop:
         shipping_tax = round(order.shipping_net * rate / 100)
         total = sum(nets) + cart_tax + order.shipping_net + shipping_tax
         return {"cart_tax": cart_tax, "shipping_tax": shipping_tax, "total": total}
+
+    def total(self, order: Order) -> str:
+        """What an order comes to."""
+        return money(self._totals(order)["total"])
 
     def order_json(self, order: Order) -> Json:
         """An order, with the fields in WooCommerce's order."""
@@ -669,8 +681,7 @@ class Shop:
             "fee_lines": [],
             "coupon_lines": [],
             "refunds": [
-                {"id": refund.id, "reason": refund.reason, "total": money(-refund.amount)}
-                for refund in order.refunds
+                {"id": refund.id, "reason": refund.reason, "total": money(-refund.amount)} for refund in order.refunds
             ],
             "payment_url": f"{self.url}/checkout/order-pay/{order.id}/?pay_for_order=true&key={order.key}",
             "is_editable": order.status in ("pending", "on-hold", "auto-draft"),
@@ -720,7 +731,7 @@ class Shop:
         description = product.description
         template = {"permalink_template": f"{self.url}/product/%pagename%/", "generated_slug": product.slug}
         sales = str(product.total_sales) if product.parent_id else product.total_sales
-        body = {
+        return {
             "id": product.id,
             "name": product.name,
             "slug": product.slug if product.status not in ("draft", "pending") else "",
@@ -779,7 +790,6 @@ class Shop:
             **(template if edit else {}),
             "_links": self.links(f"products/{product.id}", "products", up=parent),
         }
-        return body
 
     def variation_json(self, variation: Product) -> Json:
         """A variation as its own routes give it."""

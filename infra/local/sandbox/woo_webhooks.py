@@ -219,7 +219,7 @@ class Webhooks:
                 lost=lost,
             )
         )
-        if status is not None and 200 <= status < 303:  # noqa: PLR2004 -- redirects that are not followed count
+        if status is not None and 200 <= status < 303:
             webhook.failures = 0
         elif webhook.failures > _FAILURES_BORNE:
             webhook.status = "disabled"
@@ -250,10 +250,8 @@ class Webhooks:
         headers = {"User-Agent": _HOOKSHOT, "Content-Type": "application/x-www-form-urlencoded"}
         body = f"webhook_id={webhook.id}".encode()
         status, error = await self._post(webhook.delivery_url, headers, body, follow=True)
-        self.sent.append(
-            Sent("ping", webhook.id, webhook.topic, 0, webhook.delivery_url, headers, body, status, error)
-        )
-        if status == 200:  # noqa: PLR2004 -- exactly this one
+        self.sent.append(Sent("ping", webhook.id, webhook.topic, 0, webhook.delivery_url, headers, body, status, error))
+        if status == 200:
             webhook.ping_due = False
             webhook.modified = self._shop.now()
 
@@ -267,7 +265,7 @@ class Webhooks:
         year, month, day = moment[:10].split("-")
         hour = int(moment[11:13])
         names = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-        clock = f"{hour % 12 or 12:02d}:{moment[14:16]} {'AM' if hour < 12 else 'PM'}"  # noqa: PLR2004
+        clock = f"{hour % 12 or 12:02d}:{moment[14:16]} {'AM' if hour < 12 else 'PM'}"
         return f"Webhook created on {names[int(month) - 1]} {day}, {year} @ {clock}"
 
 

@@ -192,18 +192,23 @@ class Call:
     body: Json
     user: User | None
     ids: tuple[int, ...] = ()
+    name: str = ""
 
     def text(self, name: str, default: str = "") -> str:
+        """A query parameter."""
         value = self.query.get(name, default)
         return value if isinstance(value, str) else ",".join(value)
 
     def number(self, name: str, default: int) -> int:
+        """A query parameter that is a number."""
         return int(float(self.text(name) or default))
 
     def flag(self, name: str) -> bool:
+        """A boolean of the query or the body."""
         return self.text(name).lower() in ("true", "1") or self.body.get(name) is True
 
     def numbers(self, name: str) -> list[int]:
+        """A query parameter that lists ids."""
         return [int(part) for part in self.text(name).split(",") if part.strip().isdigit()]
 
     def check(self, checks: dict[str, Check], given: dict[str, Any]) -> None:
@@ -360,15 +365,14 @@ class Site:
             user = key.user if key else None
             if key:
                 _check_permission(key, request.method)
-            route, handler, ids = self._match(path, request.method)
-            if user is None or user.may_manage:
+            route, found = self._match(path, request.method)
+            if not path.startswith("/wc/v3/") or (user and user.may_manage):
                 headers["Allow"] = route.allow
-            if user is None and path.startswith("/wc/v3/"):
-                del headers["Allow"]
-            call = Call(request.method, query, await _json_body(request), user, ids)
-            self._setting = path.rpartition("/")[2]
-            answer = await handler(call)
-            answer.body = _only_fields(answer.body, call.text("_fields")) if call.text("_fields") else answer.body
+            ids = tuple(int(part) for part in found if part.isdigit())
+            call = Call(request.method, query, await _json_body(request), user, ids, "".join(found[-1:]))
+            answer = await route.handlers["GET" if call.method == "HEAD" else call.method](call)
+            if call.text("_fields"):
+                answer.body = _only_fields(answer.body, call.text("_fields"))
         except RestError as error:
             answer = Answer(php_json(error.body), error.status)
         if "Link" not in answer.headers:
@@ -396,16 +400,14 @@ class Site:
             key.calls_left -= 1
         return key
 
-    def _match(self, path: str, method: str) -> tuple[Route, Handler, tuple[int, ...]]:
-        method = "GET" if method == "HEAD" else method
+    def _match(self, path: str, method: str) -> tuple[Route, tuple[str, ...]]:
         for route in self._routes:
             found = route.path.fullmatch(path)
-            if found and method in route.handlers:
-                ids = tuple(int(part) for part in found.groups() if part.isdigit())
-                return route, route.handlers[method], ids
+            if found and ("GET" if method == "HEAD" else method) in route.handlers:
+                return route, found.groups()
         raise RestError(404, "rest_no_route", "No route was found matching the URL and request method.")
 
-    async def _index(self, call: Call) -> Answer:
+    async def _index(self, call: Call) -> Answer:  # noqa: ARG002
         shop = self.shop
         body = {
             "name": f"Prüfstand {shop.name}",
@@ -648,7 +650,7 @@ class Site:
         ids = self._sorted(call, [v for v in self._in_time(call, kept) if v.status != "trash"])
         page = self._paged(call, ids, f"products/{call.ids[0]}/variations")
         shown = self._cut(call, ids)
-        page.body = php_json([self.shop.variation_json(self.shop.products[i]) for i in shown])
+        page.body = _json_list(self.shop.variation_text(self.shop.products[i]) for i in shown)
         return page
 
     async def _create_variation(self, call: Call) -> Answer:
@@ -658,12 +660,12 @@ class Site:
         self._check_sku(call, 0)
         variation = self.shop.create_variation(parent, _writable(call.body))
         location = {"Location": self.shop.rest_url(f"wc/v3/products/{parent.id}/variations/{variation.id}")}
-        return Answer(php_json(self.shop.variation_json(variation)), 201, location)
+        return Answer(self.shop.variation_text(variation), 201, location)
 
     async def _get_variation(self, call: Call) -> Answer:
         variation = self._variation(call)
         call.allow("view")
-        return Answer(php_json(self.shop.variation_json(variation)))
+        return Answer(self.shop.variation_text(variation))
 
     async def _update_variation(self, call: Call) -> Answer:
         call.check(_PRODUCT_BODY, call.body)
@@ -671,12 +673,12 @@ class Site:
         call.allow("edit")
         self._check_sku(call, variation.id)
         self.shop.update_product(variation, _writable(call.body))
-        return Answer(php_json(self.shop.variation_json(variation)))
+        return Answer(self.shop.variation_text(variation))
 
     async def _delete_variation(self, call: Call) -> Answer:
         variation = self._variation(call)
         call.allow("delete")
-        before = php_json(self.shop.variation_json(variation))
+        before = self.shop.variation_text(variation)
         self._remove(variation, call)
         return Answer(before)
 
@@ -770,7 +772,7 @@ class Site:
 
     async def _get_setting(self, call: Call) -> Answer:
         call.allow("list")
-        found = next((setting for setting in self._settings() if setting["id"] == self._setting), None)
+        found = next((setting for setting in self._settings() if setting["id"] == call.name), None)
         if found is None:
             raise RestError(404, "rest_setting_setting_invalid", "Invalid setting.")
         return Answer(php_json(found))
@@ -879,8 +881,8 @@ class Site:
         links = []
         for rel, target, there in (("prev", min(page - 1, pages), page > 1), ("next", page + 1, page < pages)):
             if there:
-                query = (defaults or {}) | {"page": str(target)}
-                links.append(f'<{self.shop.rest_url(f"wc/v3/{path}")}?{_link_query(call.query, query)}>; rel="{rel}"')
+                query = _link_query(call.query, defaults or {}, target)
+                links.append(f'<{self.shop.rest_url(f"wc/v3/{path}")}?{query}>; rel="{rel}"')
         headers = {"X-WP-Total": str(len(ids)), "X-WP-TotalPages": str(pages)}
         return Answer(b"[]", headers=headers | ({"Link": ", ".join(links)} if links else {}))
 
@@ -966,7 +968,7 @@ class Site:
         }
         callback = _with_scheme(query["callback_url"])
         status, error = await post(self._http, callback, headers, php_json(body), follow=True)
-        if status != 200:  # noqa: PLR2004 -- exactly this one
+        if status != 200:
             self.shop.revoke(key)
             unable = "An error occurred in the request and at the time were unable to send the consumer data"
             raise _Denied(error or unable)
@@ -983,9 +985,7 @@ class _Denied(Exception):
 class WooCommerce:
     """All WooCommerce shops of the sandbox."""
 
-    def __init__(
-        self, base_url: str, clock: Callable[[], float], http: Callable[[], httpx.AsyncClient]
-    ) -> None:
+    def __init__(self, base_url: str, clock: Callable[[], float], http: Callable[[], httpx.AsyncClient]) -> None:
         self.sites: dict[str, Site] = {}
         self._base_url = base_url
         self._clock = clock
@@ -1033,22 +1033,20 @@ def _php_query(text: str) -> Query:
     return query
 
 
-def _link_query(query: Query, more: Query) -> str:
+def _link_query(query: Query, defaults: Query, page: int) -> str:
+    """The query that a page's neighbour has; even the credentials, where they came in the query."""
     pairs = []
-    for name, value in (query | {key: query.get(key, default) for key, default in more.items()} | _page_of(more)).items():
-        if isinstance(value, list) or name == "status" and "dp" in more:
-            items = value if isinstance(value, list) else value.split(",")
-            pairs += [f"{name}%5B{at}%5D={quote_plus(item)}" for at, item in enumerate(items)]
+    for name, value in {**query, **(defaults | query), "page": str(page)}.items():
+        if name == "status" and defaults:
+            value = value if isinstance(value, list) else value.split(",")  # noqa: PLW2901
+        if isinstance(value, list):
+            pairs += [f"{name}%5B{at}%5D={quote_plus(item)}" for at, item in enumerate(value)]
         elif name == "dates_are_gmt":
             # A boolean by now, and WordPress leaves a false one out.
             pairs += ["dates_are_gmt=1"] if value.lower() in ("true", "1") else []
         else:
             pairs.append(f"{name}={quote_plus(value)}")
     return "&".join(pairs)
-
-
-def _page_of(more: Query) -> Query:
-    return {"page": more["page"]}
 
 
 def _basic(header: str) -> tuple[str, str]:

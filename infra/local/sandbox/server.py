@@ -1,0 +1,247 @@
+"""The platform sandbox: one ASGI app over all platforms, served over TLS on the loopback address.
+
+    python -m infra.local.sandbox.server --port 9443 --ca-dir .local/ca --shop demo
+
+prints one line when it is ready, ``sandbox ready https://localhost:9443 ca .local/ca/ca.pem``, and ends
+on SIGTERM or SIGINT. The authority is kept in the folder (``ca.pem``, ``ca-key.pem``), so that those who
+trust it go on trusting it after a restart; the server's certificate is made anew.
+
+Tests drive ``Sandbox(...).app`` in-process, or ``with serve(folder) as running`` on a free port.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trustme
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from infra.local.sandbox import control
+from infra.local.sandbox.woo_shop import Sizes
+from infra.local.sandbox.woocommerce import WooCommerce
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_RECEIVER_TIMEOUT = 60.0
+
+
+class Sandbox:
+    """All platforms behind one address."""
+
+    def __init__(
+        self,
+        base_url: str = "https://localhost",
+        *,
+        clock: Callable[[], float] = time.time,
+        http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient,
+        deliver_every: float | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.woocommerce = WooCommerce(base_url, clock, http)
+        self.stop = asyncio.Event()
+        """Set when the sandbox ends: whatever hangs on purpose lets go."""
+        self._deliver_every = deliver_every
+        self.app = Starlette(
+            routes=[
+                *control.routes(self.woocommerce, base_url),
+                Route("/{shop}", self._shop_without_path, methods=_METHODS),
+                Route("/{shop}/{path:path}", self._shop, methods=_METHODS),
+            ],
+            lifespan=self._lifespan,
+        )
+
+    async def _shop(self, request: Request) -> Response:
+        return await self.woocommerce.answer(request, self.stop)
+
+    async def _shop_without_path(self, request: Request) -> Response:
+        request.path_params["path"] = ""
+        return await self.woocommerce.answer(request, self.stop)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:  # noqa: ARG002
+        worker = asyncio.create_task(self._deliver()) if self._deliver_every else None
+        yield
+        self.stop.set()
+        if worker:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+
+    async def _deliver(self) -> None:
+        """The shops' cron: send what waits, again and again."""
+        while not self.stop.is_set():
+            for site in list(self.woocommerce.sites.values()):
+                if not site.webhooks.paused:
+                    await site.webhooks.deliver()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), self._deliver_every)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sandbox being served."""
+
+    base_url: str
+    ca: Path
+    sandbox: Sandbox
+    stop: Callable[[], None]
+
+
+class _Protocol(H11Protocol):
+    """Shows the transport to the app, which must be able to reset a connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and releases what hangs when it ends."""
+
+    def __init__(self, config: uvicorn.Config, sandbox: Sandbox, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._sandbox = sandbox
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._sandbox.stop.set()
+        for connection in list(self.server_state.connections):
+            assert isinstance(connection, H11Protocol)
+            if connection.cycle is None or connection.cycle.response_complete:
+                connection.transport.abort()  # an idle client does not answer TLS's goodbye
+        await super().shutdown(sockets)
+
+
+def certify(ca_dir: Path) -> Path:
+    """Make or reuse the authority in a folder and issue a certificate for localhost; the CA's path."""
+    ca_dir.mkdir(parents=True, exist_ok=True)
+    ca_path, ca_key = ca_dir / "ca.pem", ca_dir / "ca-key.pem"
+    if ca_path.exists() and ca_key.exists():
+        authority = trustme.CA.from_pem(ca_path.read_bytes(), ca_key.read_bytes())
+    else:
+        authority = trustme.CA(organization_name="platform sandbox")
+        authority.cert_pem.write_to_path(str(ca_path))
+        _write_private(ca_key, authority.private_key_pem)
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    _write_private(ca_dir / "server.pem", certificate.private_key_and_cert_chain_pem)
+    return ca_path
+
+
+def _write_private(path: Path, pem: trustme.Blob) -> None:
+    path.touch(mode=0o600)
+    pem.write_to_path(str(path))
+
+
+def _client(trusted: Sequence[Path]) -> Callable[[], httpx.AsyncClient]:
+    """A client per delivery that trusts these authorities too, as each WordPress request is a new one."""
+    context = ssl.create_default_context()
+    for path in trusted:
+        context.load_verify_locations(path)
+    return lambda: httpx.AsyncClient(verify=context, timeout=_RECEIVER_TIMEOUT, trust_env=False)
+
+
+def _server(ca_dir: Path, ready: Callable[[], None], sandbox: Sandbox) -> _Server:
+    config = uvicorn.Config(
+        sandbox.app,
+        http=_Protocol,
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        ssl_certfile=str(ca_dir / "server.pem"),
+        timeout_graceful_shutdown=2,
+    )
+    return _Server(config, sandbox, ready)
+
+
+@contextlib.contextmanager
+def serve(
+    ca_dir: Path,
+    *,
+    port: int = 0,
+    clock: Callable[[], float] = time.time,
+    trust: Sequence[Path] = (),
+    deliver_every: float | None = None,
+) -> Iterator[Running]:
+    """A sandbox served from a thread on a free port; ``deliver_every`` seconds webhooks are sent by themselves."""
+    ca = certify(ca_dir)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        base_url = f"https://localhost:{listener.getsockname()[1]}"
+        sandbox = Sandbox(base_url, clock=clock, http=_client([ca, *trust]), deliver_every=deliver_every)
+        ready = threading.Event()
+        server = _server(ca_dir, ready.set, sandbox)
+        thread = threading.Thread(target=server.run, args=([listener],), name="sandbox")
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join()
+
+        try:
+            if not ready.wait(30):
+                raise RuntimeError("The sandbox did not start.")
+            yield Running(base_url, ca, sandbox, stop)
+        finally:
+            stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until a signal ends it."""
+    options = _options(arguments)
+    ca = certify(options.ca_dir)
+    listener = socket.create_server(("127.0.0.1", options.port))
+    base_url = f"https://localhost:{listener.getsockname()[1]}"
+    http = _client([ca, *options.trust])
+    sandbox = Sandbox(base_url, http=http, deliver_every=options.deliver_every or None)
+    sizes = Sizes(products=options.products, variable=options.variable, orders=options.orders)
+    for name in options.shop:
+        site = sandbox.woocommerce.open(name, seed=options.seed, sizes=sizes)
+        for permissions in ("read_write", "read", "write"):
+            site.shop.add_key(permissions)
+    # uvicorn raises the signal again when it has ended; this keeps that from being an unclean end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+    def ready() -> None:
+        print(f"sandbox ready {base_url} ca {ca}", flush=True)
+
+    _server(options.ca_dir, ready, sandbox).run([listener])
+
+
+def _options(arguments: Sequence[str] | None) -> Any:
+    parser = argparse.ArgumentParser(prog="sandbox", description="Stand-ins for the platforms' APIs.")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--ca-dir", type=Path, required=True, help="where ca.pem is kept and certificates go")
+    parser.add_argument("--trust", type=Path, action="append", default=[], help="a receivers' CA, repeatable")
+    parser.add_argument("--deliver-every", type=float, default=1.0, help="seconds; 0 only when told to")
+    parser.add_argument("--shop", action="append", default=[], help="open a WooCommerce shop, repeatable")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--products", type=int, default=60)
+    parser.add_argument("--variable", type=int, default=12)
+    parser.add_argument("--orders", type=int, default=250)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A platform at the adapter's port: a shop in memory whose every answer a test decides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from shared import clock
+from shared.platforms.base import (
+    Connection,
+    Http,
+    Identity,
+    IdPage,
+    Json,
+    Page,
+    PlatformError,
+    PlatformName,
+    Record,
+    Refusal,
+    Resource,
+    Subscribed,
+)
+
+
+@dataclass
+class FakePlatform:
+    """Pages by time of change, as WooCommerce's adapter does, two records a page."""
+
+    name: PlatformName = PlatformName.WOO_COMMERCE
+    credential_fields: frozenset[str] = frozenset({"api_key", "api_secret"})
+    shop: dict[Resource, dict[str, Record]] = field(default_factory=lambda: {each: {} for each in Resource})
+    page_size: int = 2
+    calls: list[str] = field(default_factory=list)
+    before: Callable[[str], None] = lambda call: None
+    """Called with each call's name first: a test raises or changes things there."""
+
+    def put(self, resource: Resource, id: str, updated_at: datetime, **body: object) -> None:
+        self.shop[resource][id] = Record(id, updated_at, {"id": id, "updatedAt": clock.short(updated_at), **body})
+
+    def take(self, resource: Resource, id: str) -> None:
+        del self.shop[resource][id]
+
+    def _called(self, call: str) -> None:
+        self.calls.append(call)
+        self.before(call)
+
+    def normal_domain(self, text: str) -> str:
+        return text
+
+    def probe(self, connection: Connection, http: Http) -> Identity:
+        self._called("probe")
+        return Identity("shop.example.com", "https://shop.example.com", "Shop", "EUR", "Europe/Berlin")
+
+    def fetch(
+        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
+    ) -> Page:
+        self._called(f"fetch {resource}")
+        after = (cursor or {}).get("after", "")
+        rows = sorted(self.shop[resource].values(), key=lambda record: (record.updated_at, record.id))
+        rest = [record for record in rows if f"{clock.to_text(record.updated_at)}{record.id}" > after]
+        page = rest[: self.page_size]
+        last = f"{clock.to_text(page[-1].updated_at)}{page[-1].id}" if page else after
+        return Page(page, {"after": last}, done=len(rest) <= self.page_size)
+
+    def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
+        self._called(f"fetch_one {resource} {id}")
+        if id not in self.shop[resource]:
+            raise PlatformError(Refusal.NOT_FOUND, "It does not exist.", status=404)
+        return self.shop[resource][id]
+
+    def list_ids(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http) -> IdPage:
+        self._called(f"list_ids {resource}")
+        return IdPage(sorted(self.shop[resource]), {}, done=True)
+
+    def reconcile(self, connection: Connection, delivery_url: str, secret: str, http: Http) -> Subscribed:
+        self._called("reconcile")
+        return Subscribed()
+
+    def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
+        self._called("unsubscribe")
+
+
+class NoHttp:
+    """Nothing may be called."""
+
+    def request(self, method: str, url: str, **_: object) -> object:
+        raise AssertionError(f"{method} {url} was called")
+
+
+class Clock:
+    """A time that moves when a test says so, and a little with each look."""
+
+    def __init__(self, start: datetime, step: timedelta = timedelta(milliseconds=1)) -> None:
+        self.time = start
+        self.step = step
+
+    def __call__(self) -> datetime:
+        self.time += self.step
+        return self.time
+
+    def advance(self, **by: float) -> None:
+        self.time += timedelta(**by)

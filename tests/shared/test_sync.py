@@ -1,0 +1,520 @@
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from fakes import Clock, FakePlatform, NoHttp
+from pynamodb.exceptions import DoesNotExist
+
+from shared import clients, connecting, exact_json, platforms, problems, records, settings, stores, sync, wheel
+from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
+from shared.platforms.base import PlatformError, PlatformName, Refusal, Resource
+from shared.stores import Caller
+
+ORDERS, PRODUCTS = Resource.ORDERS, Resource.PRODUCTS
+
+
+@pytest.fixture
+def platform(monkeypatch):
+    fake = FakePlatform()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.WOO_COMMERCE: fake})
+    return fake
+
+
+@pytest.fixture
+def clock_(now):
+    return Clock(now)
+
+
+@pytest.fixture
+def store(aws, platform, now):
+    return connected("store1", now)
+
+
+def connected(id, now, *, interval=300):
+    row = Store(
+        id,
+        name="Shop",
+        platform="WOO_COMMERCE",
+        store_id=f"{id}.example.com",
+        domain=f"https://{id}.example.com",
+        currency="EUR",
+        timezone="UTC",
+        is_active=True,
+        is_primary=False,
+        settings=f'{{"syncInterval":{interval}}}',
+        user_id="user1",
+        created_at=now,
+        updated_at=now,
+        status=Status.CONNECTED,
+        version=1,
+        created_key=stores.created_key(now, id),
+        platform_shard="WOO_COMMERCE#0",
+    )
+    secrets = connecting.sealed(row, {"api_key": "ck_1", "api_secret": "cs_1"}, {"current": "w" * 48}, now)
+    stores.insert(row, secrets, SyncState(id, slot=stores.slot_of(row)))
+    return row
+
+
+def run(store, clock_, **options):
+    return sync.run(store.id, NoHttp(), clock_, clock_.time + timedelta(minutes=15), **options)
+
+
+def bodies(store, resource):
+    return {row["id"]: row for row in records.page(store.id, resource, 100, None)[0]}
+
+
+def queued():
+    url = settings.current().sync_queue_url
+    messages = []
+    while batch := clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        messages += [exact_json.loads(message["Body"]) for message in batch]
+        for message in batch:
+            clients.sqs().delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return messages
+
+
+def state_of(store):
+    return SyncState.get(store.id, consistent_read=True)
+
+
+def test_brings_in_all_there_is_and_says_complete(store, platform, clock_, now):
+    for number in range(5):
+        platform.put(ORDERS, f"o{number}", now, total="1.00")
+    platform.put(PRODUCTS, "p1", now, title="Mug")
+
+    this = run(store, clock_)
+
+    assert this.outcome is Outcome.COMPLETE
+    assert sorted(bodies(store, ORDERS)) == ["o0", "o1", "o2", "o3", "o4"]
+    assert bodies(store, PRODUCTS)["p1"]["title"] == "Mug"
+    assert state_of(store).last_sync_at > now
+    assert state_of(store).lease_until is None
+
+
+def test_takes_the_stores_currency_where_a_record_names_none(store, platform, clock_, now):
+    platform.put(PRODUCTS, "p1", now)
+
+    run(store, clock_)
+
+    assert bodies(store, PRODUCTS)["p1"]["currency"] == "EUR"
+
+
+def test_writes_only_what_changed(store, platform, clock_, now):
+    for number in range(3):
+        platform.put(ORDERS, f"o{number}", now, total="1.00")
+    run(store, clock_)
+    platform.put(ORDERS, "o1", now + timedelta(minutes=1), total="2.00")
+
+    this = run(store, clock_, full=True)
+
+    assert (this.counts[ORDERS].updated, this.counts[ORDERS].created) == (1, 0)
+    assert bodies(store, ORDERS)["o1"]["total"] == "2.00"
+
+
+def test_a_sync_that_finds_nothing_writes_twice(store, platform, clock_, now):
+    run(store, clock_)
+    writes = []
+    event = clients.dynamodb().meta.events
+    event.register("before-call.dynamodb", lambda model, **_: writes.append(model.name))
+
+    this = run(store, clock_)
+
+    assert this.outcome is Outcome.COMPLETE
+    assert [name for name in writes if name not in {"GetItem", "Query", "BatchGetItem"}] == ["UpdateItem"] * 2
+    assert state_of(store).quiet_runs == 1
+    assert len(sync.history(store.id, 10, None)[0]) == 1  # the first run's only
+
+
+def test_a_run_holds_the_store_alone(store, platform, clock_, now):
+    others = []
+
+    def another_run(call):
+        if call == "fetch orders":
+            others.append(run(store, clock_))
+
+    platform.before = another_run
+
+    run(store, clock_)
+
+    assert [(other.outcome, other.reason) for other in others] == [(Outcome.SKIPPED, "BUSY_OR_WAITING")]
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_its_holder_writes_nothing_more(store, platform, clock_, now):
+    platform.put(ORDERS, "o1", now)
+    seen = []
+
+    def overrun(call):
+        if call == "fetch orders" and not seen:
+            seen.append(call)
+            clock_.advance(minutes=6)
+            platform.put(ORDERS, "o1", clock_.time, total="9.00")
+            assert run(store, clock_).outcome is Outcome.COMPLETE
+
+    platform.before = overrun
+
+    late = run(store, clock_)
+
+    assert (late.outcome, late.reason) == (Outcome.FAILED, "LEASE_LOST")
+    assert bodies(store, ORDERS)["o1"]["total"] == "9.00"
+    assert state_of(store).fence == 2
+    assert state_of(store).failures == 0
+
+
+def test_a_zombie_cannot_move_the_checkpoint(store, platform, clock_, now):
+    """Its clock is slow, so it believes in its lease; the fence has moved all the same."""
+    for number in range(5):
+        platform.put(ORDERS, f"o{number}", now)
+    slow, seen = Clock(now), []
+
+    def overrun(call):
+        if call == "fetch orders" and not seen:
+            seen.append(call)
+            clock_.advance(minutes=6)
+            run(store, clock_)
+
+    platform.before = overrun
+    zombie = run(store, slow)
+
+    assert (zombie.outcome, zombie.reason) == (Outcome.FAILED, "LEASE_LOST")
+    assert "o4" in state_of(store).checkpoint
+
+
+def test_a_revoked_key_halfway_ends_partial_and_the_store_needs_a_human(store, platform, clock_, now):
+    for number in range(6):
+        platform.put(ORDERS, f"o{number}", now)
+    calls = count()
+
+    def revoked(call):
+        if call == "probe" or (call == "fetch orders" and next(calls) >= 1):
+            raise PlatformError(Refusal.CREDENTIALS, "The key is not known.", status=401)
+
+    platform.before = revoked
+
+    this = run(store, clock_)
+
+    kept = stores.load(store.id, Caller("user1"))
+    assert (this.outcome, this.reason) == (Outcome.PARTIAL, "CREDENTIALS")
+    assert (kept.status, kept.status_reason) == (Status.NEEDS_REAUTHORIZATION, "CREDENTIALS_REFUSED")
+    assert state_of(store).slot is None
+    assert state_of(store).last_sync_at is None
+    assert len(bodies(store, ORDERS)) == 2
+
+
+def test_a_refusal_that_the_probe_does_not_confirm_changes_no_status(store, platform, clock_, now):
+    def refused_once(call):
+        if call == "fetch orders":
+            raise PlatformError(Refusal.CREDENTIALS, "The host dropped a header.", status=401)
+
+    platform.before = refused_once
+
+    this = run(store, clock_)
+
+    assert this.outcome is Outcome.FAILED
+    assert stores.load(store.id, Caller("user1")).status == Status.CONNECTED
+
+
+def test_waits_as_long_as_the_platform_asks(store, platform, clock_, now):
+    wait = now + timedelta(minutes=20)
+
+    def limited(call):
+        raise PlatformError(Refusal.RATE_LIMITED, "Too many requests.", status=429, retry_at=wait)
+
+    platform.before = limited
+    first = run(store, clock_)
+    platform.before = lambda call: None
+    clock_.advance(minutes=19)
+    early = run(store, clock_)
+    clock_.advance(minutes=2)
+
+    assert first.reason == "RATE_LIMITED"
+    assert early.outcome is Outcome.SKIPPED
+    assert run(store, clock_).outcome is Outcome.COMPLETE
+
+
+def test_three_failures_make_a_store_unreachable_and_a_good_run_heals_it(store, platform, clock_, now):
+    def dead(call):
+        raise PlatformError(Refusal.UNREACHABLE, "No answer.")
+
+    platform.before = dead
+    statuses = []
+    for _ in range(3):
+        run(store, clock_)
+        statuses.append(stores.load(store.id, Caller("user1")).status)
+    platform.before = lambda call: None
+
+    run(store, clock_)
+
+    assert statuses == [Status.CONNECTED, Status.CONNECTED, Status.UNREACHABLE]
+    assert stores.load(store.id, Caller("user1")).status == Status.CONNECTED
+    assert state_of(store).late_since is None
+
+
+def test_a_store_that_missed_its_interval_is_in_the_late_index(store, platform, clock_, now):
+    def dead(call):
+        raise PlatformError(Refusal.TRANSIENT, "502", status=502)
+
+    platform.before = dead
+
+    run(store, clock_)
+
+    late = SyncState.late.query(str(wheel.shard_of(store.id)))
+    assert [row.store_id for row in late] == [store.id]
+
+
+def test_time_that_is_up_ends_partial_and_goes_on_in_another_run(store, platform, clock_, now):
+    for number in range(6):
+        platform.put(ORDERS, f"o{number}", now)
+    deadline = clock_.time + timedelta(minutes=1)
+
+    def slow(call):
+        clock_.advance(seconds=31)
+
+    platform.before = slow
+
+    this = sync.run(store.id, NoHttp(), clock_, deadline)
+
+    assert (this.outcome, this.reason) == (Outcome.PARTIAL, "TIME_IS_UP")
+    assert [(message["stores"], message["trigger"]) for message in queued()] == [([store.id], "continuation")]
+    platform.before = lambda call: None
+    platform.calls.clear()
+    assert run(store, clock_, trigger="continuation").outcome is Outcome.COMPLETE
+    assert len(bodies(store, ORDERS)) == 6
+    assert platform.calls.count("fetch orders") == 2  # no page twice
+
+
+def test_a_continuation_that_gets_no_further_is_stalled(store, platform, clock_, now):
+    platform.put(ORDERS, "o1", now)
+
+    this = sync.run(store.id, NoHttp(), clock_, clock_.time, trigger="continuation")
+    again = sync.run(store.id, NoHttp(), clock_, clock_.time, trigger="continuation")
+
+    assert this.reason == "TIME_IS_UP" or this.outcome is Outcome.STALLED
+    assert (again.outcome, again.reason) == (Outcome.STALLED, "NO_PROGRESS")
+    assert all(message["trigger"] == "continuation" for message in queued())
+
+
+def test_a_cursor_that_repeats_itself_does_not_loop(store, platform, clock_, now, monkeypatch):
+    for number in range(6):
+        platform.put(ORDERS, f"o{number}", now)
+    genuine = FakePlatform.fetch
+    monkeypatch.setattr(
+        FakePlatform,
+        "fetch",
+        lambda self, connection, resource, cursor, http, now: genuine(self, connection, resource, None, http, now),
+    )
+
+    this = run(store, clock_)
+
+    assert (this.outcome, this.reason) == (Outcome.PARTIAL, "CURSOR_REPEATED")
+
+
+def test_records_come_before_the_checkpoint(store, platform, clock_, now, monkeypatch):
+    """A crash between the two reads a page again; it never skips one."""
+    for number in range(4):
+        platform.put(ORDERS, f"o{number}", now)
+
+    def crash(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(records, "save_page", crash)
+    with pytest.raises(MemoryError):
+        run(store, clock_)
+    monkeypatch.undo()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.WOO_COMMERCE: platform})
+    assert state_of(store).checkpoint is None
+    clock_.advance(minutes=6)
+
+    assert run(store, clock_).outcome is Outcome.COMPLETE
+    assert len(bodies(store, ORDERS)) == 4
+
+
+def test_a_crash_after_a_page_costs_one_page_at_most(store, platform, clock_, now):
+    for number in range(6):
+        platform.put(ORDERS, f"o{number}", now)
+    pages = count()
+
+    def crash(call):
+        if call == "fetch orders" and next(pages) == 2:
+            raise MemoryError
+
+    platform.before = crash
+    with pytest.raises(MemoryError):
+        run(store, clock_)
+    platform.before = lambda call: None
+    platform.calls.clear()
+    clock_.advance(minutes=6)
+
+    this = run(store, clock_)
+
+    assert this.counts[ORDERS].created == 2
+    assert this.counts[ORDERS].unchanged == 0
+
+
+def test_a_full_sync_buries_what_the_platform_says_is_gone(store, platform, clock_, now):
+    platform.put(ORDERS, "o1", now)
+    platform.put(ORDERS, "o2", now)
+    run(store, clock_)
+    platform.take(ORDERS, "o1")
+
+    this = run(store, clock_, full=True)
+
+    assert this.counts[ORDERS].deleted == 1
+    assert list(bodies(store, ORDERS)) == ["o2"]
+
+
+def test_absence_alone_deletes_nothing(store, platform, clock_, now, monkeypatch):
+    platform.put(ORDERS, "o1", now)
+    run(store, clock_)
+    monkeypatch.setattr(
+        FakePlatform, "list_ids", lambda self, *_: type("Page", (), {"ids": [], "cursor": {}, "done": True})
+    )
+
+    run(store, clock_, full=True)
+
+    assert list(bodies(store, ORDERS)) == ["o1"]
+
+
+def test_a_full_sync_that_would_delete_much_stops_and_asks(store, platform, clock_, now):
+    platform.page_size = 50
+    for number in range(30):
+        platform.put(ORDERS, f"o{number:02}", now)
+    run(store, clock_)
+    for number in range(20):
+        platform.take(ORDERS, f"o{number:02}")
+
+    refused = run(store, clock_, full=True)
+    kept = len(bodies(store, ORDERS))
+    allowed = run(store, clock_, full=True, allow_deletes=True)
+
+    assert (refused.outcome, refused.reason, kept) == (Outcome.PARTIAL, "MANY_DELETES", 30)
+    assert (allowed.outcome, allowed.counts[ORDERS].deleted) == (Outcome.COMPLETE, 20)
+
+
+def test_a_full_sync_finds_what_paging_missed(store, platform, clock_, now):
+    run(store, clock_)
+    platform.put(ORDERS, "o1", now - timedelta(days=9))
+    state = state_of(store)
+    state.update(actions=[SyncState.checkpoint.set('{"orders":{"after":"9"},"products":{"after":"9"}}')])
+
+    run(store, clock_, full=True)
+
+    assert list(bodies(store, ORDERS)) == ["o1"]
+
+
+def test_the_first_run_and_one_a_day_compare_everything(store, platform, clock_, now):
+    first = run(store, clock_)
+    second = run(store, clock_)
+    clock_.advance(days=1, minutes=1)
+    third = run(store, clock_)
+
+    assert (first.full, second.full, third.full) == (True, False, True)
+    assert platform.calls.count("reconcile") == 2
+
+
+def test_subscribes_no_webhooks_where_the_owner_wants_none(store, platform, clock_, now):
+    row = stores.find(store.id)
+    row.update(actions=[Store.settings.set('{"webhooksEnabled":false}')])
+
+    run(store, clock_)
+
+    assert "reconcile" not in platform.calls
+
+
+def test_a_store_that_is_off_or_gone_is_skipped(store, platform, clock_, now):
+    row = stores.find(store.id)
+    row.update(actions=[Store.is_active.set(False)])
+    off = run(store, clock_)
+    with pytest.raises(DoesNotExist):
+        Store.get("other")
+    gone = sync.run("other", NoHttp(), clock_, clock_.time + timedelta(minutes=1))
+
+    assert (off.outcome, off.reason) == (Outcome.SKIPPED, "NOT_ACTIVE")
+    assert (gone.outcome, gone.reason) == (Outcome.SKIPPED, "GONE")
+    assert state_of(store).lease_until is None
+
+
+def test_dispatches_each_due_store_once(aws, platform, now):
+    rows = [connected(f"store{number}", now, interval=60) for number in range(45)]
+
+    first = sync.dispatch(now)
+    again = sync.dispatch(now)
+
+    messages = queued()
+    assert (first, again) == (45, 0)
+    assert sorted(id for message in messages for id in message["stores"]) == sorted(row.id for row in rows)
+    assert max(len(message["stores"]) for message in messages) == sync.STORES_PER_MESSAGE
+
+
+def test_every_store_is_due_once_in_its_interval(aws, platform, now):
+    for number in range(12):
+        connected(f"store{number}", now, interval=300)
+
+    due = [sync.dispatch(now + timedelta(minutes=minute)) for minute in range(10)]
+
+    assert sum(due[:5]) == sum(due[5:]) == 12
+
+
+def test_catches_up_on_ticks_that_were_missed(aws, platform, now):
+    for number in range(12):
+        connected(f"store{number}", now, interval=300)
+    sync.dispatch(now)
+    queued()
+
+    sync.dispatch(now + timedelta(minutes=5))
+
+    assert len({id for message in queued() for id in message["stores"]}) == 12
+
+
+def test_a_tick_that_failed_is_dispatched_again(store, now, monkeypatch):
+    row = state_of(store)
+    minute = next(m for m in range(5) if row.slot in set(wheel.due(int(now.timestamp()) // 60 + m, iter([5]))))
+    when = now + timedelta(minutes=minute)
+    Dispatcher(Dispatcher.KEY).update(actions=[Dispatcher.last_tick.set(int(when.timestamp()) // 60 - 1)])
+
+    def refuse(**_):
+        return {"Failed": [{"Id": "0"}]}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clients.sqs(), "send_message_batch", refuse)
+        with pytest.raises(RuntimeError):
+            sync.dispatch(when)
+
+    assert sync.dispatch(when) == 1
+
+
+def test_one_store_that_fails_by_our_fault_comes_again_alone(aws, platform, now, monkeypatch):
+    good, bad = connected("good", now), connected("bad", now)
+    Credentials(bad.id).delete()
+    message = exact_json.dumps({"stores": [good.id, bad.id], "trigger": "schedule"})
+
+    sync.work_off(message, NoHttp(), Clock(now), now + timedelta(minutes=10))
+
+    assert [each["stores"] for each in queued()] == [["bad"]]
+    assert state_of(good).last_sync_at is not None
+    with pytest.raises(sync.SyncBroken):
+        sync.work_off(exact_json.dumps({"stores": ["bad"], "trigger": "schedule"}), NoHttp(), Clock(now), now)
+
+
+def test_a_store_is_synced_by_request_once_a_minute(store, now):
+    sync.request(store, full=False, allow_deletes=False, now=now)
+
+    with pytest.raises(problems.SyncLimited):
+        sync.request(store, full=False, allow_deletes=False, now=now + timedelta(seconds=59))
+    sync.request(store, full=True, allow_deletes=True, now=now + timedelta(seconds=60))
+
+    assert [(each["full"], each["allowDeletes"]) for each in queued()] == [(False, False), (True, True)]
+
+
+def test_history_is_paged_newest_first(store, platform, clock_, now):
+    for number in range(3):
+        platform.put(ORDERS, f"o{number}", now + timedelta(minutes=number))
+        run(store, clock_)
+        clock_.advance(minutes=1)
+
+    first, cursor = sync.history(store.id, 2, None)
+    rest, end = sync.history(store.id, 2, cursor)
+
+    started = [row.started_at for row in first + rest]
+    assert started == sorted(started, reverse=True)
+    assert (len(first), len(rest), end) == (2, 1, None)
+    assert all(isinstance(row, SyncRun) for row in first)
