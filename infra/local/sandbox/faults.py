@@ -42,6 +42,8 @@ class Kind(StrEnum):
     """No answer until the caller gives up or the sandbox stops."""
     RESET = "reset"
     """The connection is reset; with ``after_effect`` the call took effect and only its answer is lost."""
+    DELAY = "delay"
+    """The genuine answer, ``seconds`` later."""
     TRICKLE = "trickle"
     """The genuine answer, a byte every ``seconds``."""
     ENDLESS = "endless"
@@ -107,8 +109,11 @@ class Faults:
         return next((fault for fault in self.ordered if fault.meets(method, path)), None)
 
 
-class _Reset(Response):
+class Reset(Response):
     """Not an answer: the connection is reset."""
+
+    def __init__(self) -> None:
+        super().__init__(status_code=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         transport = scope.get("state", {}).get("transport")
@@ -189,6 +194,9 @@ async def answer(fault: Fault, request: Request, genuine: Genuine, stop: asyncio
     """What the caller gets instead of the genuine answer."""
     if fault.kind in (Kind.BROKEN_JSON, Kind.WRONG_CONTENT_TYPE, Kind.TRICKLE):
         return _spoilt(fault, await genuine(request), stop)
+    if fault.kind is Kind.DELAY:
+        await _pause(stop, fault.seconds)
+        return await genuine(request)
     if fault.kind is Kind.DROP_AUTHORIZATION:
         return await genuine(_without_authorization(request))
     if fault.kind is Kind.HANG:
@@ -213,7 +221,7 @@ def _instead(fault: Fault, request: Request, stop: asyncio.Event) -> Response:
             return StreamingResponse(stream, headers=headers, media_type="application/json")
         case Kind.REDIRECT:
             return _redirect(fault, request)
-    return _Reset()
+    return Reset()
 
 
 def _spoilt(fault: Fault, response: Response, stop: asyncio.Event) -> Response:

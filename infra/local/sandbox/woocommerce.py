@@ -264,6 +264,20 @@ class Traffic:
     most_at_once: int = 0
     routes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
+    """0 where the connection was reset."""
+
+    async def count(self, call: str, answer: Awaitable[Response]) -> Response:
+        """Wait for one call's answer, and count it."""
+        self.total += 1
+        self.active += 1
+        self.most_at_once = max(self.most_at_once, self.active)
+        self.routes[re.sub(r"/[0-9]+", "/{id}", call)] += 1
+        try:
+            response = await answer
+        finally:
+            self.active -= 1
+        self.statuses[response.status_code] += 1
+        return response
 
 
 class Site:
@@ -287,17 +301,7 @@ class Site:
         route = _route(path, request)
         if route is None:
             return await self._page(path, request)
-        traffic = self.traffic
-        traffic.total += 1
-        traffic.active += 1
-        traffic.most_at_once = max(traffic.most_at_once, traffic.active)
-        traffic.routes[f"{request.method} {re.sub(r'/[0-9]+', '/{id}', route)}"] += 1
-        try:
-            response = await self._rest(route, request, with_key=path.startswith("/wp-json/"))
-        finally:
-            traffic.active -= 1
-        traffic.statuses[response.status_code] += 1
-        return response
+        return await self._rest(route, request, with_key=path.startswith("/wp-json/"))
 
     # REST
 
@@ -1003,10 +1007,9 @@ class WooCommerce:
         if site is None:
             return _html("<h1>404 Not Found</h1>", 404)
         fault = site.faults.next(request.method, request.url.path)
-        if fault:
-            response = await faults.answer(fault, request, site.answer, stop)
-        else:
-            response = await site.answer(request)
+        answer = faults.answer(fault, request, site.answer, stop) if fault else site.answer(request)
+        route = _route("/" + request.path_params["path"], request)
+        response = await (answer if route is None else site.traffic.count(f"{request.method} {route}", answer))
         response.headers["Server"] = "nginx"
         response.headers["Date"] = formatdate(site.shop.now(), usegmt=True)
         return response

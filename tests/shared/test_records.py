@@ -1,0 +1,253 @@
+import zlib
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared import clients, exact_json, problems, records
+from shared.models import Order, Product
+from shared.platforms.base import Record, Resource
+
+ORDERS, PRODUCTS = Resource.ORDERS, Resource.PRODUCTS
+
+
+@pytest.fixture(autouse=True)
+def _aws(aws):
+    pass
+
+
+def record(id, updated_at, **body):
+    return Record(id, updated_at, {"id": id, **body}, created_at=updated_at)
+
+
+def save(record_, seen, resource=ORDERS):
+    return records.save("s", resource, record_, "EUR", seen, seen)
+
+
+def save_page(page, seen, resource=ORDERS):
+    return records.save_page("s", resource, page, "EUR", seen, seen)
+
+
+def calls_made():
+    made = []
+    clients.dynamodb().meta.events.register("before-call.dynamodb", lambda model, **_: made.append(model.name))
+    return made
+
+
+def test_a_page_of_100_changed_records_makes_one_read_and_four_writes(now):
+    made = calls_made()
+
+    counts = save_page([record(str(number), now) for number in range(100)], now)
+
+    assert counts.created == 100
+    assert made == ["BatchGetItem"] + ["BatchWriteItem"] * 4
+
+
+def test_a_page_without_changes_writes_nothing(now):
+    page = [record(str(number), now) for number in range(100)]
+    save_page(page, now)
+    made = calls_made()
+
+    counts = save_page(page, now + timedelta(minutes=5))
+
+    assert (counts.unchanged, counts.changed) == (100, 0)
+    assert made == ["BatchGetItem"]
+
+
+def test_a_page_that_names_a_record_twice_keeps_the_newer(now):
+    counts = save_page([record("1", now + timedelta(seconds=9), n=2), record("1", now, n=1)], now)
+
+    assert records.get("s", ORDERS, "1")["n"] == 2
+    assert (counts.seen, counts.created, counts.unchanged) == (2, 1, 1)
+
+
+def test_an_older_page_does_not_undo_a_newer_event(now):
+    save(record("1", now, status="paid"), now)
+
+    counts = save_page([record("1", now - timedelta(seconds=1), status="pending")], now)
+
+    assert counts.unchanged == 1
+    assert records.get("s", ORDERS, "1")["status"] == "paid"
+
+
+def test_one_record_is_written_once_for_any_number_of_copies(now):
+    written = [save(record("1", now, n=1), now + timedelta(days=day)) for day in range(0, 31, 10)]
+
+    assert written == [True, False, False, False]
+
+
+@pytest.mark.parametrize("resource", list(Resource))
+def test_a_tombstone_does_not_come_back_with_an_older_change(now, resource):
+    save(record("1", now), now, resource)
+    records.bury("s", resource, "1", now + timedelta(minutes=1), now)
+    late = record("1", now + timedelta(seconds=30), late=True)
+
+    assert not save(late, now + timedelta(minutes=2), resource)
+    assert save_page([late], now + timedelta(minutes=2), resource).unchanged == 1
+    with pytest.raises(problems.Problem) as refused:
+        records.get("s", resource, "1")
+    assert refused.value.status == 404
+
+
+def test_a_record_that_was_restored_at_the_platform_comes_back(now):
+    save(record("1", now), now)
+    records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
+
+    assert save(record("1", now + timedelta(minutes=2), back=True), now)
+    assert records.get("s", ORDERS, "1")["back"] is True
+
+
+def test_what_was_never_there_gets_no_tombstone(now):
+    assert not records.bury("s", ORDERS, "1", now, now)
+    assert records.changes("s", ORDERS, None, 10, None, now + timedelta(minutes=1))[0] == []
+
+
+def test_a_delete_is_news_once(now):
+    save(record("1", now), now)
+
+    assert [records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now) for _ in range(2)] == [True, False]
+
+
+def test_numbers_and_umlauts_survive_to_the_last_digit(now):
+    save(record("1", now, weight=Decimal("1.2300"), title="Gr\u00f6\u00dfe \u2615"), now)
+
+    assert exact_json.dumps(records.get("s", ORDERS, "1")).count('"weight":1.2300') == 1
+    assert records.get("s", ORDERS, "1")["title"] == "Gr\u00f6\u00dfe \u2615"
+
+
+def test_a_batch_that_overwrote_a_newer_version_is_undone(now):
+    newer, older = record("1", now + timedelta(seconds=5), n=2), record("1", now, n=1)
+    save(newer, now)
+    old = Order.get("s", "1")
+    stale = records._row(Order, "s", older, "EUR", now, now)
+    stale.save()
+
+    assert records.restore(ORDERS, old, stale)
+    assert records.get("s", ORDERS, "1")["n"] == 2
+
+
+def test_an_overwrite_is_not_undone_when_a_still_newer_one_came(now):
+    first, stale, newest = (record("1", now + timedelta(seconds=by), n=by) for by in (5, 0, 9))
+    save(first, now)
+    old = Order.get("s", "1")
+    overwritten = records._row(Order, "s", stale, "EUR", now, now)
+    overwritten.save()
+    save(newest, now)
+
+    assert records.restore(ORDERS, old, overwritten)
+    assert records.get("s", ORDERS, "1")["n"] == 9
+
+
+def test_a_forward_change_is_no_overwrite(now):
+    save(record("1", now), now)
+    old = Order.get("s", "1")
+    save(record("1", now + timedelta(seconds=5), n=2), now)
+
+    assert not records.restore(ORDERS, old, Order.get("s", "1"))
+
+
+def test_orders_are_listed_newest_first_and_products_by_id(now):
+    for number in (2, 1, 3):
+        save(record(f"x{number}", now + timedelta(hours=number)), now)
+        save(record(f"x{number}", now), now, PRODUCTS)
+
+    assert [row["id"] for row in records.page("s", ORDERS, 10, None)[0]] == ["x3", "x2", "x1"]
+    assert [row["id"] for row in records.page("s", PRODUCTS, 10, None)[0]] == ["x1", "x2", "x3"]
+
+
+@pytest.mark.parametrize("resource", list(Resource))
+def test_pages_show_everything_once(now, resource):
+    for number in range(7):
+        save(record(f"x{number}", now + timedelta(hours=number)), now, resource)
+    seen, cursor = [], None
+    while True:
+        rows, cursor = records.page("s", resource, 3, cursor)
+        seen += [row["id"] for row in rows]
+        if cursor is None:
+            break
+
+    assert sorted(seen) == [f"x{number}" for number in range(7)]
+
+
+def test_the_change_feed_shows_each_change_once_and_tells_where_to_go_on(now):
+    for number in range(5):
+        save(record(f"x{number}", now), now + timedelta(seconds=number))
+    later = now + timedelta(minutes=1)
+    first, cursor = records.changes("s", ORDERS, None, 3, None, later)
+    rest, cursor = records.changes("s", ORDERS, None, 3, cursor, later)
+    save(record("x1", now + timedelta(seconds=90), n=2), now + timedelta(seconds=90))
+    records.bury("s", ORDERS, "x2", now + timedelta(seconds=95), now + timedelta(seconds=95))
+
+    news, _ = records.changes("s", ORDERS, None, 10, cursor, now + timedelta(minutes=5))
+
+    assert [row["id"] for row in first + rest] == ["x0", "x1", "x2", "x3", "x4"]
+    assert [(row["id"], row.get("deleted")) for row in news] == [("x1", None), ("x2", True)]
+
+
+def test_the_change_feed_waits_until_writes_have_settled(now):
+    save(record("x", now), now)
+
+    soon, cursor = records.changes("s", ORDERS, None, 10, None, now + timedelta(seconds=1))
+    later, _ = records.changes("s", ORDERS, None, 10, cursor, now + timedelta(seconds=30))
+
+    assert (soon, [row["id"] for row in later]) == ([], ["x"])
+
+
+def test_a_time_to_start_from_is_kept(now):
+    save(record("old", now), now)
+    save(record("new", now), now + timedelta(hours=1))
+
+    rows, _ = records.changes("s", ORDERS, now + timedelta(minutes=30), 10, None, now + timedelta(hours=2))
+
+    assert [row["id"] for row in rows] == ["new"]
+
+
+@pytest.mark.parametrize("id", ["", "x" * 300, "unknown"])
+def test_an_odd_id_is_simply_not_there(now, id):
+    with pytest.raises(problems.ProductNotFound):
+        records.get("s", PRODUCTS, id)
+
+
+def test_a_stored_body_is_compressed_json(now):
+    save(record("1", now, title="x" * 2000), now, PRODUCTS)
+
+    row = Product.get("s", "1")
+
+    assert len(row.body) < 200
+    assert exact_json.loads(zlib.decompress(row.body))["title"] == "x" * 2000
+
+
+_STEP = st.tuples(st.sampled_from(["event", "page", "delete"]), st.integers(0, 5), st.integers(0, 3))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(_STEP, min_size=1, max_size=8))
+def test_any_order_of_events_and_pages_ends_with_the_newest(now, steps):
+    """Each step carries what the platform had at one time; whatever the order, the latest time wins."""
+    store = uuid4().hex
+    records.save(store, ORDERS, record("1", now, n=-1), "EUR", now, now)
+    latest = (0, "live", -1)
+    for at, (kind, when, content) in enumerate(steps):
+        seen = now + timedelta(minutes=1, milliseconds=at)
+        changed_at = now + timedelta(seconds=when)
+        order = record("1", changed_at, n=content)
+        if kind == "event":
+            records.save(store, ORDERS, order, "EUR", seen, seen)
+        elif kind == "page":
+            records.save_page(store, ORDERS, [order], "EUR", seen, seen)
+        else:
+            records.bury(store, ORDERS, "1", changed_at, seen)
+        if latest[1] == "gone":
+            wins = kind != "delete" and when > latest[0]
+        else:
+            wins = when >= latest[0]
+        latest = (when, "gone" if kind == "delete" else "live", content) if wins else latest
+
+    row = Order.get(store, "1")
+
+    assert bool(row.deleted) == (latest[1] == "gone")
+    if not row.deleted:
+        assert records.body_of(row)["n"] == latest[2]
