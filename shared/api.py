@@ -17,7 +17,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import ValidationError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from shared import clock, exact_json, problems
 from shared.observability import logger
@@ -31,6 +31,16 @@ _PROBLEM_JSON = "application/problem+json"
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
+_MOST_ERRORS = 50
+_LONGEST_NAME = 200
+_PASSING = {
+    "InternalServerError",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+}
+
 Event = dict[str, Any]
 Answer = dict[str, Any]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MOST, description="items a page")]
@@ -43,9 +53,9 @@ def resolver() -> APIGatewayHttpResolver:
     """A resolver that renders every failure as problem details."""
     app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_body, serializer=exact_json.dumps)
     app.exception_handler(problems.Problem)(_problem)
-    app.exception_handler([RequestValidationError, ValidationError])(_invalid)
+    app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(NotFoundError)(lambda _: _problem(problems.RouteNotFound("There is no such route.")))
-    app.exception_handler(Exception)(_unexpected)
+    app.exception_handler(Exception)(lambda error: _problem(_unexpected(error)))
     return app
 
 
@@ -77,7 +87,10 @@ def teams_in(claim: Any) -> frozenset[str]:
     if not isinstance(claim, str):
         return frozenset()
     if claim.startswith('["'):
-        return teams_in(exact_json.loads(claim))
+        try:
+            return teams_in(exact_json.loads(claim))
+        except ValueError:
+            return frozenset()
     return frozenset(re.split(r"[\s,]+", claim.strip("[] "))) - {""}
 
 
@@ -86,7 +99,7 @@ def expected_version(app: APIGatewayHttpResolver) -> int | None:
     header = app.current_event.headers.get("if-match")
     if header is None or header.strip() == "*":
         return None
-    match = re.fullmatch(r'"(\d{1,15})"', header.strip())
+    match = re.fullmatch(r'"([0-9]{1,15})"', header.strip())
     if match is None:
         raise problems.RequestInvalid('If-Match takes the ETag of a store, such as "3".')
     return int(match[1])
@@ -98,7 +111,7 @@ def moment(text: str | None, name: str) -> datetime | None:
         return None
     try:
         return clock.from_text(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise problems.RequestInvalid(f"{name} takes an RFC 3339 time, such as 2026-11-22T10:00:00Z.") from error
 
 
@@ -140,6 +153,8 @@ def entrypoint(app: APIGatewayHttpResolver, *, idempotent: bool = False) -> Call
                 answer = app.resolve(request, context)
         except problems.Problem as problem:
             answer = _rendered(problem)
+        except Exception as error:  # noqa: BLE001 whatever it is, the caller gets a problem and no detail
+            answer = _rendered(_unexpected(error))
         logger.info("answered", status=answer["statusCode"], route=event.get("routeKey"))
         return answer
 
@@ -245,20 +260,28 @@ def _rendered(problem: problems.Problem) -> Answer:
     return {"statusCode": problem.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
-def _invalid(error: RequestValidationError | ValidationError) -> Response[str]:
+def _invalid(error: RequestValidationError) -> Response[str]:
     """What is wrong with each value, without the value: it may be a secret."""
-    found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_input=False)
     errors = [
         {
-            "field": ".".join(str(part) for part in entry["loc"]),
+            "field": ".".join(str(part) for part in entry["loc"])[:_LONGEST_NAME],
             "detail": entry["msg"].removeprefix("Value error, "),
         }
-        for entry in found[:50]
+        for entry in error.errors()[:_MOST_ERRORS]
     ]
     named = "; ".join(f"{entry['field']}: {entry['detail']}" for entry in errors[:3])
     return _problem(problems.RequestInvalid(named or "The request is not valid.", errors=errors))
 
 
-def _unexpected(error: Exception) -> Response[str]:
+def _unexpected(error: Exception) -> problems.Problem:
     logger.exception("unexpected", error=type(error).__name__)
-    return _problem(problems.InternalError("It has been logged. Try again later."))
+    if _passes(getattr(error, "cause", None) or error):
+        return problems.ServiceBusy("Try again.")
+    return problems.InternalError("It has been logged. Try again later.")
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether AWS throttled us, was out of order, or did not answer."""
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"] in _PASSING
+    return isinstance(error, HTTPClientError)

@@ -76,7 +76,7 @@ def outcome(platform: PlatformName, state: str, granted: bool, now: datetime) ->
     """The attempt that the seller's browser comes back from; :class:`Problem` where it did not end well."""
     attempt = _find(platform, state, now)
     if attempt.problem is not None:
-        raise problems.AuthorizationDenied(attempt.problem)
+        raise problems.AuthorizationFailed(attempt.problem)
     if not granted:
         raise problems.AuthorizationDenied("Access was declined at the store. Start again to connect it.")
     if attempt.store is None:

@@ -4,7 +4,6 @@ Events come from the streams, so no change is announced that did not happen, and
 missed. An event names what changed; it holds no personal data, and whoever is interested reads it.
 """
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -121,12 +120,9 @@ def _run_events(run: SyncRun | None) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _read(model: type[Row], image: Image | None) -> Row | None:
-    """The row inside a stream's image, whose binaries are base64 text."""
+    """The row that a stream's image shows."""
     if image is None:
         return None
-    values = {name: _with_bytes(value) for name, value in image.items()}
-    return model.from_raw_data(values)
-
-
-def _with_bytes(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"B": base64.b64decode(value["B"])} if "B" in value else value
+    row = model()
+    row.from_dynamodb_dict(dict(image))
+    return row

@@ -2,19 +2,24 @@
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic.alias_generators import to_camel
+from pynamodb.exceptions import DoesNotExist
+from pynamodb.expressions.update import Action
 
 from shared import clients, credentials, exact_json, platforms, problems, schemas, stores, wheel
-from shared.keys import Purpose
+from shared.keys import KeyUnavailable, Purpose
 from shared.models import Credentials, Status, Store, SyncState
+from shared.observability import logger
 from shared.platforms.base import Connection, Http, Identity, Platform, PlatformError, PlatformName, Refusal
 from shared.settings import current
 from shared.stores import Caller
-from shared.transactions import Put, Update, commit
+from shared.transactions import Update
 
 _REFUSALS: dict[Refusal, type[problems.Problem]] = {
     Refusal.CREDENTIALS: problems.CredentialsRefused,
@@ -42,7 +47,7 @@ def connect(new: schemas.NewStore, caller: Caller, http: Http, now: datetime) ->
     store = _new_store(new, caller, identity, now)
     state = SyncState(store.id, slot=stores.slot_of(store))
     stores.insert(store, sealed(store, given, {"current": webhook_secret}, now), state)
-    enqueue([store.id], "connect", full=True)
+    _begin(store, "connect")
     return store
 
 
@@ -51,34 +56,26 @@ def reconnect(
 ) -> Store:
     """The store with other credentials; they must open the same store of the platform."""
     store = stores.load(store_id, caller)
-    if expected is not None and store.version != expected:
-        raise problems.VersionConflict(f"The store has version {int(store.version)}. Read it again.")
+    stores.require_version(store, expected)
     adapter = _adapter(PlatformName(store.platform))
-    row = Credentials.get(store.id, consistent_read=True)
     given = new.secrets()
+    actions: list[Action] = []
+    unchanged = Credentials.store_id.exists()
     if given:
         identity = _prove(adapter, store.domain or "", given, http)
         if identity.store_id != store.store_id:
             raise problems.IdentityMismatch(f"The credentials open {identity.store_id!r}, not {store.store_id!r}.")
-        row.api_credentials = _seal(Purpose.API, store, given, now)
+        actions.append(Credentials.api_credentials.set(_seal(Purpose.API, store, given, now)))
     if new.webhook_secret is not None:
-        old = credentials.unseal(Purpose.WEBHOOK, store.id, store.platform, row.webhook_secrets, now)
-        both = {"current": new.webhook_secret.get_secret_value(), "previous": old["current"]}
-        row.webhook_secrets = _seal(Purpose.WEBHOOK, store, both, now)
-    read = int(store.version)
-    store.status, store.status_reason = Status.CONNECTED, None
-    store.version, store.updated_at = read + 1, now
-    slot = stores.slot_of(store)
-    moved = SyncState.slot.set(slot) if slot is not None else SyncState.slot.remove()
-    stale = problems.VersionConflict("The store changed meanwhile. Read it again.")
-    commit(
-        [
-            Put(store, Store.version == read, stale),
-            Put(row, Credentials.store_id.exists(), stale),
-            Update(SyncState(store.id), [moved], SyncState.store_id.exists(), stale),
-        ]
-    )
-    enqueue([store.id], "reconnect", full=True)
+        old = _webhook_secrets(store)
+        known = _unsealed(Purpose.WEBHOOK, store, old, now)
+        both = {"current": new.webhook_secret.get_secret_value(), "previous": known["current"]}
+        actions.append(Credentials.webhook_secrets.set(_seal(Purpose.WEBHOOK, store, both, now)))
+        unchanged &= Credentials.webhook_secrets == old
+    busy = problems.ServiceBusy("The store's credentials are being changed. Try again.")
+    replace = Update(Credentials(store.id), actions, unchanged, busy)
+    store = stores.reconnected(store_id, caller, expected, [replace], proved=bool(given), now=now)
+    _begin(store, "reconnect")
     return store
 
 
@@ -164,7 +161,7 @@ def _new_store(new: schemas.NewStore, caller: Caller, identity: Identity, now: d
         timezone=identity.timezone or new.timezone or "UTC",
         is_active=new.is_active,
         is_primary=new.is_primary,
-        settings=exact_json.dumps(new.settings.as_json()) if new.settings is not None else None,
+        settings=stores.settings_text(new.settings.as_json() if new.settings is not None else None),
         metadata=stores.metadata_text(new.metadata),
         user_id=caller.user_id,
         team_id=new.team_id,
@@ -177,5 +174,34 @@ def _new_store(new: schemas.NewStore, caller: Caller, identity: Identity, now: d
     )
 
 
+def _begin(store: Store, trigger: str) -> None:
+    """Queues the first sync. The store is connected either way, and on the wheel: the next tick finds it."""
+    try:
+        enqueue([store.id], trigger, full=True)
+    except (BotoCoreError, ClientError):
+        logger.exception("first_sync_not_queued", store=store.id)
+
+
+def _webhook_secrets(store: Store) -> bytes:
+    try:
+        return Credentials.get(store.id, consistent_read=True).webhook_secrets
+    except DoesNotExist as error:
+        raise problems.StoreNotFound("There is no store with this id.") from error
+
+
 def _seal(purpose: Purpose, store: Store, plain: Mapping[str, str], now: datetime) -> bytes:
-    return credentials.seal(purpose, store.id, store.platform, plain, now)
+    with _keys_available():
+        return credentials.seal(purpose, store.id, store.platform, plain, now)
+
+
+def _unsealed(purpose: Purpose, store: Store, blob: bytes, now: datetime) -> Mapping[str, str]:
+    with _keys_available():
+        return credentials.unseal(purpose, store.id, store.platform, blob, now)
+
+
+@contextmanager
+def _keys_available() -> Iterator[None]:
+    try:
+        yield
+    except KeyUnavailable as error:
+        raise problems.ServiceBusy("The keys of stored credentials cannot be reached. Try again.") from error

@@ -14,7 +14,7 @@ from shared.stores import Caller
 def checked(design_id: str) -> str:
     """The design's id, if it can be one."""
     if re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", design_id) is None:
-        raise problems.RequestInvalid("A design's id has 1 to 128 letters, digits or any of . _ : -")
+        raise problems.DesignNotFound("A design's id has 1 to 128 letters, digits or any of . _ : -")
     return design_id
 
 

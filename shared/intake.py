@@ -30,6 +30,7 @@ KEPT = timedelta(days=30)
 SECRETS_CACHED = timedelta(seconds=60)
 SECRETS_REREAD = timedelta(seconds=5)
 _CACHED_CONNECTIONS = 2000
+_LONGEST_CONNECTION = 200
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,7 +126,7 @@ def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) 
         return cached
     _receivers.pop(connection, None)
     store_id = connection.partition(".")[0]
-    item = _credentials(store_id) if store_id else None
+    item = _credentials(store_id) if store_id and len(connection) <= _LONGEST_CONNECTION else None
     if item is None or item["platform"]["S"] != platform or not _same(item["connection"]["S"], connection):
         raise problems.ConnectionUnknown("No store receives webhooks here.")
     plain = credentials.unseal(Purpose.WEBHOOK, store_id, platform, item["webhook_secrets"]["B"], now)

@@ -6,17 +6,23 @@ partition. So a forged one can be refused or harmless, but opens nothing.
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from shared import exact_json, problems
 
-Position = dict[str, str]
-
 _LONGEST = 1024
-_TEXT = 512
+_REFUSAL = "Use a cursor only with the request that it came from."
 
 
-def encode(position: Position, *scope: object) -> str:
+class Position(dict[str, str]):
+    """Where a page begins. Cursors are not signed, so a name may be missing in one that was made up."""
+
+    def __missing__(self, name: str) -> str:
+        raise problems.CursorInvalid(_REFUSAL)
+
+
+def encode(position: Mapping[str, str], *scope: object) -> str:
     """The cursor that stands for ``position`` in the list that ``scope`` names."""
     raw = exact_json.dumps([_fingerprint(scope), position]).encode()
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
@@ -26,7 +32,7 @@ def decode(cursor: str | None, *scope: object) -> Position | None:
     """The position behind ``cursor``; :class:`problems.CursorInvalid` for any other's."""
     if cursor is None:
         return None
-    foreign = problems.CursorInvalid("Use a cursor only with the request that it came from.")
+    foreign = problems.CursorInvalid(_REFUSAL)
     if len(cursor) > _LONGEST or not cursor.isascii():
         raise foreign
     try:
@@ -36,7 +42,7 @@ def decode(cursor: str | None, *scope: object) -> Position | None:
         raise foreign from error
     if fingerprint != _fingerprint(scope) or not _is_position(position):
         raise foreign
-    return dict(position)
+    return Position(position)
 
 
 def _fingerprint(scope: tuple[object, ...]) -> str:
@@ -45,4 +51,4 @@ def _fingerprint(scope: tuple[object, ...]) -> str:
 
 
 def _is_position(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) and len(text) <= _TEXT for text in value.values())
+    return isinstance(value, dict) and all(isinstance(text, str) and text for text in value.values())

@@ -2,11 +2,13 @@
 
     Problem
     ├── what the caller sent     BodyMalformed, RequestInvalid, BodyTooLarge, MediaTypeUnsupported,
-    │                            MetadataTooLarge, CursorInvalid, IdempotencyKey…, VersionConflict
-    ├── what is not there        StoreNotFound, ProductNotFound, OrderNotFound, DeliveryNotFound,
+    │                            MetadataTooLarge, SettingsTooLarge, CursorInvalid, IdempotencyKeyInvalid,
+    │                            IdempotencyKeyReused, VersionConflict
+    ├── what is not there        StoreNotFound, ProductNotFound, OrderNotFound, DeliveryNotFound, DesignNotFound,
     │                            RouteNotFound, MethodNotAllowed, ConnectionUnknown, AuthorizationInvalid
-    ├── who may                  CallerUnknown, TeamNotYours
-    ├── what stands against it   StoreAlreadyConnected, IdentityMismatch, PlatformUnavailable, SyncNotPossible
+    ├── who may                  CallerUnknown, TeamNotYours, OwnerOnly, AuthorizationDenied
+    ├── what stands against it   StoreAlreadyConnected, IdentityMismatch, AuthorizationFailed, PlatformUnavailable,
+    │                            SyncNotPossible, SyncLimited, IdempotencyInProgress
     ├── what the platform said   CredentialsRefused, PermissionMissing, AddressRefused, PlatformUnreachable,
     │                            NotThePlatform, PlatformBusy
     ├── webhooks                 SignatureInvalid, DeliveryEmpty
@@ -87,6 +89,13 @@ class MetadataTooLarge(Problem):
     title = "The metadata is too large"
 
 
+class SettingsTooLarge(Problem):
+    """The settings are over 16 KiB."""
+
+    status = 422
+    title = "The settings are too large"
+
+
 class CursorInvalid(Problem):
     """The cursor was not given out for this list, this caller and these filters."""
 
@@ -137,6 +146,13 @@ class TeamNotYours(Problem):
     title = "The team is not one of yours"
 
 
+class OwnerOnly(Problem):
+    """A member of the store's team may not do this; the store's own user may."""
+
+    status = 403
+    title = "Only the store's user can do this"
+
+
 class RouteNotFound(Problem):
     """There is no such route."""
 
@@ -179,6 +195,13 @@ class DeliveryNotFound(Problem):
     title = "The delivery was not found"
 
 
+class DesignNotFound(Problem):
+    """No design can have this id."""
+
+    status = 404
+    title = "The design was not found"
+
+
 class ConnectionUnknown(Problem):
     """No store receives webhooks at this address."""
 
@@ -198,6 +221,13 @@ class AuthorizationDenied(Problem):
 
     status = 403
     title = "The seller did not grant access"
+
+
+class AuthorizationFailed(Problem):
+    """The seller granted access, but the store could not be connected with it."""
+
+    status = 422
+    title = "The store could not be connected"
 
 
 class StoreAlreadyConnected(Problem):

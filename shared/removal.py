@@ -12,6 +12,7 @@ from typing import Any
 from pynamodb.exceptions import DoesNotExist
 
 from shared import clients, connecting, exact_json, platforms
+from shared.credentials import CredentialsUnreadable
 from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
 from shared.observability import logger
 from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName
@@ -71,8 +72,8 @@ def _unsubscribe(store: Store, http: Http, now: datetime) -> None:
             adapter.unsubscribe(connection, connecting.delivery_url(store, row), http)
     except DoesNotExist:
         return
-    except PlatformError as error:
-        logger.info("unsubscribe_failed", store=store.id, refusal=error.refusal)
+    except (PlatformError, CredentialsUnreadable) as error:
+        logger.info("unsubscribe_failed", store=store.id, error=str(error))
 
 
 def _contents(store_id: str) -> Iterator[list[Table]]:

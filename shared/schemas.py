@@ -3,6 +3,7 @@
 Bodies refuse fields that they do not know and values of another type than JSON's own.
 """
 
+import unicodedata
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +28,7 @@ from shared import exact_json, problems
 from shared.platforms.base import PlatformName
 
 METADATA_BYTES = 16 * 1024
+SETTINGS_BYTES = 16 * 1024
 SHORTEST_INTERVAL = 60
 LONGEST_INTERVAL = 86_400
 DEFAULT_INTERVAL = 300
@@ -43,8 +45,11 @@ def _currency(code: str) -> str:
 def _timezone(name: str) -> str:
     from zoneinfo import ZoneInfo
 
-    # ZoneInfo reads a file by this name, so only names that are spelled like zones get that far
-    if not name or len(name) > 64 or not all(part and part[0].isalpha() for part in name.split("/")):
+    # ZoneInfo reads a file by this name, so only names that are spelled like zones get that far; some systems
+    # keep variants of all zones beside them, which are not in the IANA's list
+    parts = name.split("/")
+    variant = parts[0] in {"posix", "right", "localtime", "posixrules"}
+    if variant or len(name) > 64 or not all(part[:1].isalpha() for part in parts):
         raise ValueError("It is not an IANA time zone.")
     try:
         ZoneInfo(name)
@@ -53,10 +58,14 @@ def _timezone(name: str) -> str:
     return name
 
 
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, half surrogates, line and paragraph separators."""
+
+
 def _printable(text: str) -> str:
     if not text.strip():
         raise ValueError("It is blank.")
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
         raise ValueError("It has control characters.")
     return text
 
@@ -100,7 +109,7 @@ class Body(BaseModel):
 class View(BaseModel):
     """A response body."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True, frozen=True)
 
     def rendered(self) -> str:
         """JSON text by the names that callers see, numbers to the last digit."""
@@ -116,6 +125,13 @@ class StoreSettings(Body):
     sync_interval: Interval | None = None
     webhooks_enabled: StrictBool | None = None
     price_markup: Markup | None = None
+
+    @model_validator(mode="after")
+    def _spells_names(self) -> Self:
+        for name, known in type(self).model_fields.items():
+            if name in (self.model_extra or {}):
+                raise ValueError(f"{name} is spelled {known.alias}.")
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """What was given and nothing else, by its own names."""
@@ -164,7 +180,7 @@ class StorePatch(Body):
     timezone: Timezone = "UTC"
     is_active: StrictBool = True
     is_primary: StrictBool = False
-    settings: dict[str, Any] | None = None
+    settings: StoreSettings | None = None
     metadata: dict[str, Any] | None = None
     team_id: Identifier | None = None
 

@@ -142,7 +142,7 @@ def page(
         found = list(islice(_by_creation(caller, filters, position, limit), limit + 1))
         states = _states([store.id for store in found[:limit]])
         rows = [(store, states.get(store.id)) for store in found]
-        place: Callable[[tuple[Store, SyncState | None]], paging.Position] = _creation_place
+        place: Callable[[tuple[Store, SyncState | None]], dict[str, str]] = _creation_place
     else:
         rows = list(islice(_by_last_sync(caller, filters, position), limit + 1))
         place = _sync_place
@@ -158,14 +158,17 @@ def update(store_id: str, caller: Caller, expected: int | None, patch: schemas.S
         caller.require_team(patch.team_id)
 
     def change(store: Store) -> list[Step]:
+        if "team_id" in given and patch.team_id != store.team_id and caller.user_id != store.user_id:
+            raise problems.OwnerOnly("Only the user who connected the store can move it to another team, or to none.")
         store.name = patch.name if "name" in given else store.name
         store.currency = patch.currency if "currency" in given else store.currency
         store.timezone = patch.timezone if "timezone" in given else store.timezone
         store.is_active = patch.is_active if "is_active" in given else store.is_active
         if "settings" in given:
-            store.settings = _patched_settings(store.settings, patch.settings)
+            settings = patch.settings.as_json() if patch.settings is not None else None
+            store.settings = settings_text(_patched(store.settings, settings))
         if "metadata" in given:
-            store.metadata = _patched_metadata(store.metadata, patch.metadata)
+            store.metadata = metadata_text(_patched(store.metadata, patch.metadata))
         was_primary, old_scope = store.is_primary, primary_claim(store.user_id, store.team_id)
         if "team_id" in given:
             store.team_id = patch.team_id
@@ -190,6 +193,25 @@ def make_primary(store_id: str, caller: Caller, expected: int | None, now: datet
         return steps
 
     return _change(store_id, caller, expected, now, change)
+
+
+def reconnected(
+    store_id: str, caller: Caller, expected: int | None, further: list[Step], *, proved: bool, now: datetime
+) -> Store:
+    """The store after ``further`` has written its new credentials; proved ones make it healthy again."""
+
+    def change(store: Store) -> list[Step]:
+        if proved:
+            store.status, store.status_reason = Status.CONNECTED, None
+        return further
+
+    return _change(store_id, caller, expected, now, change)
+
+
+def require_version(store: Store, expected: int | None) -> None:
+    """The store must have the version that the caller means, if they mean one."""
+    if expected is not None and store.version != expected:
+        raise problems.VersionConflict(f"The store has version {int(store.version)}. Read it again.")
 
 
 def begin_removal(store_id: str, caller: Caller, expected: int | None, now: datetime) -> None:
@@ -326,12 +348,11 @@ def _change(
     def steps() -> list[Step]:
         nonlocal changed
         store = _visible(_get(store_id), caller)
-        if expected is not None and store.version != expected:
-            raise problems.VersionConflict(f"The store has version {int(store.version)}. Read it again.")
+        require_version(store, expected)
         read = int(store.version)
         old_slot = slot_of(store)
-        further = change(store)
         store.version, store.updated_at = read + 1, now
+        further = change(store)
         changed = store
         return [Put(store, Store.version == read, _Raced()), *further, *_move_on_wheel(store, old_slot)]
 
@@ -409,14 +430,14 @@ def _by_last_sync(
 def _sync_order(row: tuple[Store, SyncState | None]) -> tuple[str, str]:
     store, state = row
     synced = state.last_sync_at if state else None
-    return (clock.to_text(synced) if synced else "", store.id)
+    return (clock.to_text(synced) if synced else "0", store.id)  # "0" sorts before every time
 
 
-def _creation_place(row: tuple[Store, SyncState | None]) -> paging.Position:
+def _creation_place(row: tuple[Store, SyncState | None]) -> dict[str, str]:
     return {"created": row[0].created_key}
 
 
-def _sync_place(row: tuple[Store, SyncState | None]) -> paging.Position:
+def _sync_place(row: tuple[Store, SyncState | None]) -> dict[str, str]:
     synced, id = _sync_order(row)
     return {"synced": synced, "id": id}
 
@@ -438,17 +459,22 @@ def _merged(old: Any, patch: Any) -> Any:
     return merged
 
 
-def _patched_settings(old: str | None, patch: dict[str, Any] | None) -> str | None:
+def _patched(old: str | None, patch: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Stored JSON after the patch; what was valid before and is patched with what is valid stays so."""
     if patch is None:
         return None
-    merged = _merged(exact_json.loads(old or "{}"), patch)
-    return exact_json.dumps(schemas.StoreSettings.model_validate(merged).as_json())
+    merged: dict[str, Any] = _merged(exact_json.loads(old or "{}"), patch)
+    return merged
 
 
-def _patched_metadata(old: str | None, patch: dict[str, Any] | None) -> str | None:
-    if patch is None:
+def settings_text(settings: dict[str, Any] | None) -> str | None:
+    """Settings as they are stored, within their limit."""
+    if settings is None:
         return None
-    return metadata_text(_merged(exact_json.loads(old or "{}"), patch))
+    text = exact_json.dumps(settings)
+    if len(text.encode()) > schemas.SETTINGS_BYTES:
+        raise problems.SettingsTooLarge(f"Settings take at most {schemas.SETTINGS_BYTES} bytes as compact JSON.")
+    return text
 
 
 def metadata_text(metadata: dict[str, Any] | None) -> str | None:

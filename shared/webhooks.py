@@ -13,6 +13,8 @@ from typing import Any
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
 from shared import clients, clock, connecting, exact_json, paging, platforms, problems, records, schemas, stores
+from shared.credentials import CredentialsUnreadable
+from shared.keys import KeyUnavailable
 from shared.models import Credentials, Delivery, Processing, Status, Store
 from shared.observability import logger
 from shared.platforms import base
@@ -151,7 +153,10 @@ class _Application:
 
     def _connection(self) -> base.Connection:
         row = Credentials.get(self.store.id, consistent_read=True)
-        return connecting.open_connection(self.store, row, self.now)
+        try:
+            return connecting.open_connection(self.store, row, self.now)
+        except (CredentialsUnreadable, KeyUnavailable) as error:
+            raise Failed("The store's credentials cannot be opened now.") from error
 
 
 def _fail(delivery: Delivery, cause: str) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared import clock
+from shared import clock, connecting, stores
+from shared.models import Status, Store, SyncState
 from shared.platforms.base import (
     Connection,
     Http,
@@ -99,3 +100,29 @@ class Clock:
 
     def advance(self, **by: float) -> None:
         self.time += timedelta(**by)
+
+
+def connected(id: str, now: datetime, *, interval: int = 300) -> Store:
+    """A store in the tables, as connecting it would leave it."""
+    row = Store(
+        id,
+        name="Shop",
+        platform="WOO_COMMERCE",
+        store_id=f"{id}.example.com",
+        domain=f"https://{id}.example.com",
+        currency="EUR",
+        timezone="UTC",
+        is_active=True,
+        is_primary=False,
+        settings=f'{{"syncInterval":{interval}}}',
+        user_id="user1",
+        created_at=now,
+        updated_at=now,
+        status=Status.CONNECTED,
+        version=1,
+        created_key=stores.created_key(now, id),
+        platform_shard="WOO_COMMERCE#0",
+    )
+    secrets = connecting.sealed(row, {"api_key": "ck_1", "api_secret": "cs_1"}, {"current": "w" * 48}, now)
+    stores.insert(row, secrets, SyncState(id, slot=stores.slot_of(row)))
+    return row

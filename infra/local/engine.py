@@ -1,7 +1,8 @@
 """Runs ministack, the local stand-in for AWS, with what it lacks for this stack. For ministack's own environment.
 
 ministack evaluates IAM policies, but does not tell them the encryption context of a KMS call: a condition on
-``kms:EncryptionContext:…`` could never hold, and every sealed credential would stay shut.
+``kms:EncryptionContext:…`` could never hold, and every sealed credential would stay shut. And it asks for actions that
+AWS does not have: a batch of messages is sent by leave of ``sqs:SendMessage``.
 
 It also unpacks the artifact for each environment of each function. Ours is one artifact for all of them, so it is
 unpacked once and linked to: 3,000 files instead of 90,000.
@@ -41,6 +42,16 @@ def with_encryption_context(request_context: Callable[..., Context]) -> Callable
     return extended
 
 
+def without_batches(action: Callable[..., str | None]) -> Callable[..., str | None]:
+    """``action``, what ministack takes a request for, as AWS names it."""
+
+    def named(service: str, *request: object) -> str | None:
+        found = action(service, *request)
+        return found.removesuffix("Batch") if found and service == "sqs" else found
+
+    return named
+
+
 class UnpackedOnce(zipfile.ZipFile):
     """An archive that is unpacked at its first use, and linked to at the next ones."""
 
@@ -66,6 +77,7 @@ def end_with_the_starter() -> None:
 
 if __name__ == "__main__":
     iam_actions.request_tag_context = with_encryption_context(iam_actions.request_tag_context)
+    iam_actions.extract_iam_action = without_batches(iam_actions.extract_iam_action)
     # Its own view of zipfile only: elsewhere ministack opens archives that have no file.
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
     atexit.register(shutil.rmtree, UnpackedOnce._unpacked, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The API at a clean address: passes each request on to the engine, which tells APIs apart by their Host."""
+"""The API at a clean address: passes each request on to where the engine keeps the HTTP API."""
 
 import httpx
 from starlette.applications import Starlette
@@ -9,32 +9,21 @@ from starlette.routing import Route
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 # They are about one connection, not about the message (RFC 9110, 7.6.1), or made anew.
-HOP_BY_HOP = {
-    b"connection",
-    b"content-length",
-    b"host",
-    b"keep-alive",
-    b"te",
-    b"transfer-encoding",
-    b"upgrade",
-}
+HOP_BY_HOP = {b"connection", b"content-length", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"}
 
 
 def app(engine: str, api_id: str) -> Starlette:
     """Everything that is asked here is asked of the HTTP API ``api_id`` at ``engine``."""
-    host = f"{api_id}.execute-api.localhost".encode()
+    # By path, not by the host name ID.execute-api.localhost: under that, ministack answers /health itself.
+    place = f"/_aws/execute-api/{api_id}/$default".encode()
 
     async def forward(request: Request) -> Response:
-        target = httpx.URL(engine, raw_path=request.scope["raw_path"] + _query(request))
-        headers = [(b"host", host), *_end_to_end(request.headers.raw)]
+        target = httpx.URL(engine, raw_path=place + request.scope["raw_path"] + _query(request))
+        headers = _end_to_end(request.headers.raw)
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-            answer = await client.request(
-                request.method, target, headers=headers, content=await request.body()
-            )
+            answer = await client.request(request.method, target, headers=headers, content=await request.body())
         response = Response(answer.content, answer.status_code)
-        response.raw_headers += [
-            pair for pair in _end_to_end(answer.headers.raw) if pair[0] != b"content-encoding"
-        ]
+        response.raw_headers += [pair for pair in _end_to_end(answer.headers.raw) if pair[0] != b"content-encoding"]
         return response
 
     return Starlette(routes=[Route("/{path:path}", forward, methods=METHODS)])

@@ -206,6 +206,8 @@ class Stack:
             port=self._ports[name],
             log_level="error",
             lifespan="off",
+            server_header=False,
+            date_header=False,
             ssl_certfile=certificate,
         )
         server = uvicorn.Server(config)
@@ -251,7 +253,13 @@ class Stack:
         ):
             problems = [found for found in pool.map(lambda route: problem(route, client), routes) if found]
         if problems:
-            raise StepFailedError("\n".join(problems))
+            raise StepFailedError("\n".join([*problems, *self._errors_logged()]))
+
+    def _errors_logged(self) -> list[str]:
+        """The last errors in the functions' log."""
+        logs = self._client("logs")
+        found = logs.filter_log_events(logGroupName=f"/storelink/{STACK}/functions")["events"]
+        return [each["message"] for each in found if '"level":"ERROR"' in each["message"]][-3:]
 
     def _endpoints(self) -> dict[str, Any]:
         """Where everything is; written to ``.local/endpoints.json`` for whoever tries it."""

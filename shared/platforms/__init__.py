@@ -23,9 +23,9 @@ _ABILITIES: Mapping[str, type] = {
 }
 
 
-def get(name: PlatformName) -> Platform:
-    """The adapter of a platform; :class:`KeyError` where there is none yet."""
-    return PLATFORMS[name]
+def get(name: PlatformName) -> Platform | None:
+    """The adapter of a platform, where there is one."""
+    return PLATFORMS.get(name)
 
 
 def capabilities(name: PlatformName) -> Capabilities:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.platforms.conftest import Vector, vectors_of
 
 from shared.platforms import PLATFORMS, capabilities, get
 from shared.platforms.base import Delivery, PlatformName, ReceivesWebhooks, Verdict
+from tests.platforms.conftest import Vector, vectors_of
 
 RECEIVERS = [name for name, platform in PLATFORMS.items() if isinstance(platform, ReceivesWebhooks)]
 GENUINE = [
@@ -58,7 +58,9 @@ def test_the_abilities_of_an_adapter_are_those_whose_protocol_it_fits():
 
 
 def test_a_platform_without_an_adapter_is_not_found():
-    assert all(name in PLATFORMS or pytest.raises(KeyError, get, name) for name in PlatformName)
+    for name in set(PlatformName) - set(PLATFORMS):
+        with pytest.raises(KeyError):
+            get(name)
 
 
 @every_receiver
@@ -182,11 +184,15 @@ def test_never_raises_on_what_it_did_not_expect(name, delivery, secrets):
     json.dumps([event.record.body if event.record else None for event in events], allow_nan=False).encode()
 
 
+DEEP = 100_000
 HOSTILE_BODIES = [
-    b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"id":NaN}', b'{"id":Infinity}', b'{"id":-Infinity}',
-    b'{"id":1,"id":2}', b'{"id":' + b"9" * 5_000 + b"}", b'{"id":1e999999999}', b'{"id":"\\ud800"}', b'{"id":"\xff"}', b"\xff\xfe\x00",
-    b'{"id":1', b'"text"', b"null", b"1", b"[]", b"{}", b"\xef\xbb\xbf{}", b'{"id":-1}', b'{"id":true}', b'{"id":"1/../2"}', b'{"id":{}}',
-    b'{"id":[1]}', b'{"id":0}', b'{"id":1.5}', b'{"id":null}', b"{" + b",".join(b'"%d":1' % n for n in range(100_000)) + b"}",
+    b"[" * DEEP, b'{"a":' * DEEP, b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+    b'{"id":NaN}', b'{"id":Infinity}', b'{"id":-Infinity}', b'{"id":' + b"9" * 5_000 + b"}", b'{"id":1e999999999}',
+    b'{"id":1,"id":2}', b"{" + b",".join(b'"%d":1' % number for number in range(DEEP)) + b"}",
+    b'{"id":"\\ud800"}', b'{"id":"\xff"}', b"\xff\xfe\x00", b"\xef\xbb\xbf{}",
+    b'{"id":1', b'"text"', b"null", b"1", b"[]", b"{}", b"", b" ",
+    b'{"id":-1}', b'{"id":true}', b'{"id":"1/../2"}', b'{"id":{}}', b'{"id":[1]}', b'{"id":0}',
+    b'{"id":1.5}', b'{"id":null}',
 ]  # fmt: skip
 
 

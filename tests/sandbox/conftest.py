@@ -10,9 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
 
-from infra.local.sandbox.server import Running, Sandbox, serve
+from infra.local.sandbox.server import InProcess, Running, Sandbox, serve
 from infra.local.sandbox.woo_shop import ApiKey
 from infra.local.sandbox.woocommerce import Site
 
@@ -60,7 +59,8 @@ class Receiver:
         answer = self.answers.get(request.url.path, 200)
         if isinstance(answer, Exception):
             raise answer
-        return httpx.Response(answer, headers={"Location": "https://localhost:19500/ok/moved"})
+        moved = {"Location": "https://localhost:19500/ok/moved"} if answer == 302 else {}
+        return httpx.Response(answer, headers=moved)
 
     def topics(self) -> list[str]:
         """What came, in order: topics, and ``ping``."""
@@ -74,7 +74,7 @@ class Receiver:
 class Web:
     """A caller of one shop: REST as a client does it, and the control API."""
 
-    def __init__(self, client: TestClient, site: Site) -> None:
+    def __init__(self, client: httpx.Client, site: Site) -> None:
         self.client = client
         self.site = site
         self.auth: tuple[str, str] | None = (site.shop.keys[0].consumer_key, site.shop.keys[0].consumer_secret)
@@ -98,7 +98,7 @@ class Web:
         made: Json = answer.json()
         return made
 
-    def control(self, method: str, path: str, **body: Any) -> Json:
+    def control(self, method: str, path: str, /, **body: Any) -> Json:
         """One call of the control API, which must succeed."""
         answer = self.client.request(method, f"{CONTROL}/{self.site.shop.name}{path}", json=body or None)
         assert answer.status_code < 300, answer.text
@@ -129,10 +129,8 @@ def receiver() -> Receiver:
 @pytest.fixture
 def open_shop(clock: Clock, receiver: Receiver) -> Iterator[Callable[..., Web]]:
     """Makes shops, all behind one sandbox."""
-    sandbox = Sandbox(
-        BASE_URL, clock=clock, http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(receiver))
-    )
-    with TestClient(sandbox.app, base_url=BASE_URL, follow_redirects=False) as client:
+    sandbox = Sandbox(BASE_URL, clock=clock, http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(receiver)))
+    with httpx.Client(transport=InProcess(sandbox), base_url=BASE_URL) as client:
 
         def open_shop(name: str = "shop", **wishes: Any) -> Web:
             answer = client.post(CONTROL, json={"name": name, **wishes})
@@ -153,8 +151,8 @@ def twin(open_shop: Callable[..., Web]) -> Web:
     """A shop comparable to the recorded one: as many products and orders, the recorded keys."""
     web = open_shop(products=250, variable=50, orders=400)
     shop = web.site.shop
-    shop.keys[0].consumer_key, shop.keys[0].consumer_secret = "ck_main", "cs_main"
-    shop.keys.append(ApiKey(99, "ck_5ceba08ede05e530d1e3520fc908df45c798e000", "cs_right", "read_write", shop.admin))
+    web.auth = shop.keys[0].consumer_key, shop.keys[0].consumer_secret = "ck_main", "cs_main"
+    shop.keys.append(ApiKey(99, "ck_5ceba08ede05e530d1e3520fcc908df45c798e00", "cs_right", "read_write", shop.admin))
     return web
 
 

@@ -2,10 +2,10 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from fakes import Clock, FakePlatform, NoHttp
+from fakes import Clock, FakePlatform, NoHttp, connected
 from pynamodb.exceptions import DoesNotExist
 
-from shared import clients, connecting, exact_json, platforms, problems, records, settings, stores, sync, wheel
+from shared import clients, exact_json, platforms, problems, records, settings, stores, sync, wheel
 from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
 from shared.platforms.base import PlatformError, PlatformName, Refusal, Resource
 from shared.stores import Caller
@@ -28,31 +28,6 @@ def clock_(now):
 @pytest.fixture
 def store(aws, platform, now):
     return connected("store1", now)
-
-
-def connected(id, now, *, interval=300):
-    row = Store(
-        id,
-        name="Shop",
-        platform="WOO_COMMERCE",
-        store_id=f"{id}.example.com",
-        domain=f"https://{id}.example.com",
-        currency="EUR",
-        timezone="UTC",
-        is_active=True,
-        is_primary=False,
-        settings=f'{{"syncInterval":{interval}}}',
-        user_id="user1",
-        created_at=now,
-        updated_at=now,
-        status=Status.CONNECTED,
-        version=1,
-        created_key=stores.created_key(now, id),
-        platform_shard="WOO_COMMERCE#0",
-    )
-    secrets = connecting.sealed(row, {"api_key": "ck_1", "api_secret": "cs_1"}, {"current": "w" * 48}, now)
-    stores.insert(row, secrets, SyncState(id, slot=stores.slot_of(row)))
-    return row
 
 
 def run(store, clock_, **options):

@@ -116,6 +116,7 @@ class Reset(Response):
         super().__init__(status_code=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Abort the transport, where there is one."""
         transport = scope.get("state", {}).get("transport")
         if transport is None:
             raise ConnectionResetError("The sandbox resets this connection.")

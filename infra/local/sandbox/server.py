@@ -6,7 +6,8 @@ prints one line when it is ready, ``sandbox ready https://localhost:9443 ca .loc
 on SIGTERM or SIGINT. The authority is kept in the folder (``ca.pem``, ``ca-key.pem``), so that those who
 trust it go on trusting it after a restart; the server's certificate is made anew.
 
-Tests drive ``Sandbox(...).app`` in-process, or ``with serve(folder) as running`` on a free port.
+Tests drive a ``Sandbox`` in-process, ``httpx.Client(transport=InProcess(sandbox))``, or take
+``with serve(folder) as running`` on a free port.
 """
 
 import argparse
@@ -89,6 +90,28 @@ class Sandbox:
                     await site.webhooks.deliver()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self._deliver_every)
+
+
+class InProcess(httpx.BaseTransport):
+    """A way for a plain ``httpx.Client`` straight into the app, without a socket."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._asgi = httpx.ASGITransport(sandbox.app)
+        self._loop = asyncio.new_event_loop()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """One request, answered whole."""
+        return self._loop.run_until_complete(self._answer(request))
+
+    def close(self) -> None:
+        """Give the event loop back."""
+        self._loop.close()
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        asked = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        answer = await self._asgi.handle_async_request(asked)
+        body = b"".join([chunk async for chunk in answer.aiter_raw()])
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(body))
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ class Shop:
         self._clock = clock
         self._zone = ZoneInfo(timezone)
         self._ids, self._line_ids, self._meta_ids = count(10), count(1), count(100)
-        self._note_ids, self._key_ids = count(1), count(1)
+        self._note_ids, self._key_ids, self._image_ids = count(1), count(1), count(900_001)
         self._texts: dict[tuple[str, int], bytes] = {}
         self._seed(sizes or Sizes())
 
@@ -985,7 +985,7 @@ class Shop:
 
     def _image(self, src: str, moment: int) -> Json:
         dates = self._both("date_created", moment) | self._both("date_modified", moment)
-        return {"id": next(self._ids), **dates, "src": src, "name": src.rpartition("/")[2], "alt": ""}
+        return {"id": next(self._image_ids), **dates, "src": src, "name": src.rpartition("/")[2], "alt": ""}
 
     def _slug(self, name: str) -> str:
         plain = name.translate(_SLUG).lower()

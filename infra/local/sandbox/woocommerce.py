@@ -779,7 +779,7 @@ class Site:
         found = next((setting for setting in self._settings() if setting["id"] == call.name), None)
         if found is None:
             raise RestError(404, "rest_setting_setting_invalid", "Invalid setting.")
-        return Answer(php_json(found))
+        return Answer(php_json(found | {"group_id": "general"}))
 
     async def _get_system_status(self, call: Call) -> Answer:
         call.allow("list")

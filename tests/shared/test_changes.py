@@ -1,0 +1,141 @@
+import pytest
+
+from shared import changes, clients, clock, exact_json, records
+from shared.models import Order, Product, Status, Store, SyncRun
+from shared.platforms.base import Record, Resource
+
+
+@pytest.fixture
+def bus(aws, monkeypatch):
+    """What the bus was given, entry by entry, in the calls it came in."""
+    calls = []
+    genuine = clients.events().put_events
+    monkeypatch.setattr(clients.events(), "put_events", lambda Entries: calls.append(Entries) or genuine(Entries=Entries))
+    return calls
+
+
+def stream(table, old, new, event_id="e1"):
+    images = {"OldImage": old.to_dynamodb_dict() if old else None, "NewImage": new.to_dynamodb_dict() if new else None}
+    return {
+        "eventID": event_id,
+        "eventSourceARN": f"arn:aws:dynamodb:eu-central-1:123456789012:table/storelink-{table}/stream/1",
+        "dynamodb": {name: value for name, value in images.items() if value is not None},
+    }
+
+
+def published(bus):
+    return [(entry["DetailType"], exact_json.loads(entry["Detail"])) for entries in bus for entry in entries]
+
+
+def store(now, **changes_):
+    values = {
+        "name": "Shop", "platform": "WOO_COMMERCE", "store_id": "shop.example.com", "currency": "EUR",
+        "timezone": "UTC", "is_active": True, "is_primary": False, "user_id": "user1", "created_at": now,
+        "updated_at": now, "status": Status.CONNECTED, "version": 1, "created_key": "k", "platform_shard": "p",
+    }  # fmt: skip
+    return Store("store1", **{**values, **changes_})
+
+
+def order(now, *, n=1, deleted=False):
+    if deleted:
+        return Order("store1", "o1", version=f"{clock.to_text(now)}|x", hash="", change_key="t#o1", deleted=True)
+    return records._row(Order, "store1", Record("o1", now, {"id": "o1", "n": n}), "EUR", now, now)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, {}, ["store.connected"]),
+        ({}, {"name": "Other"}, []),
+        ({}, {"status": "NEEDS_REAUTHORIZATION"}, ["store.needs_reauthorization"]),
+        ({"status": "NEEDS_REAUTHORIZATION"}, {}, ["store.connected"]),
+        ({}, {"status": "UNREACHABLE"}, ["store.unreachable"]),
+        ({}, {"removing": True, "status": "DISCONNECTED"}, ["store.disconnected"]),
+        ({"removing": True, "status": "DISCONNECTED"}, None, []),
+    ],
+)
+def test_a_stores_life_is_announced(bus, now, before, after, expected):
+    old = store(now, **before) if before is not None else None
+    new = store(now, **after) if after is not None else None
+
+    changes.publish([stream("stores", old, new)])
+
+    assert [kind for kind, _ in published(bus)] == expected
+
+
+def test_a_store_event_names_its_owner_and_holds_nothing_else_of_the_store(bus, now):
+    changes.publish([stream("stores", None, store(now, metadata='{"note":"private"}', team_id="team1"))])
+
+    ((_, detail),) = published(bus)
+    assert detail.keys() == {
+        "eventId", "type", "store", "platform", "userId", "teamId", "status", "statusReason",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "kind"), [("orders", Order, "order"), ("products", Product, "product")]
+)
+def test_a_records_life_is_announced_without_its_contents(bus, now, table, model, kind):
+    def row(n, at):
+        return records._row(model, "store1", Record("x1", at, {"id": "x1", "n": n}), "EUR", at, at)
+
+    first, second = row(1, now), row(2, now + clock.timedelta(seconds=1))
+    gone = model("store1", "x1", version="9", hash="", change_key="t#x1", deleted=True)
+
+    changes.publish(
+        [
+            stream(table, None, first, "1"),
+            stream(table, first, second, "2"),
+            stream(table, second, gone, "3"),
+            stream(table, gone, None, "4"),
+        ]
+    )
+
+    assert [each for each, _ in published(bus)] == [f"{kind}.created", f"{kind}.updated", f"{kind}.deleted"]
+    assert all(detail.keys() == {"eventId", "type", "store", f"{kind}Id", "changedAt"} for _, detail in published(bus))
+
+
+def test_a_newer_version_that_a_batch_overwrote_is_put_back_and_not_announced(bus, now):
+    newer, older = order(now + clock.timedelta(seconds=5), n=2), order(now, n=1)
+    older.save()
+
+    changes.publish([stream("orders", newer, older)])
+
+    assert published(bus) == []
+    assert records.get("store1", Resource.ORDERS, "o1")["n"] == 2
+
+
+def test_a_finished_sync_is_announced_once(bus, now):
+    run = SyncRun(
+        "store1", clock.to_text(now), outcome="COMPLETE", trigger="schedule", full=False, counts='{"orders":{}}',
+        duration_ms=5, user_id="user1", platform="WOO_COMMERCE", expires_at=now,
+    )  # fmt: skip
+
+    changes.publish([stream("sync-runs", None, run), stream("sync-runs", run, None)])
+
+    ((kind, detail),) = published(bus)
+    assert (kind, detail["outcome"], detail["counts"]) == ("sync.finished", "COMPLETE", {"orders": {}})
+
+
+def test_events_go_out_ten_at_a_time(bus, now):
+    changes.publish([stream("stores", None, store(now), str(number)) for number in range(23)])
+
+    assert [len(entries) for entries in bus] == [10, 10, 3]
+
+
+def test_a_repeated_stream_record_has_the_same_event_id(bus, now):
+    for _ in range(2):
+        changes.publish([stream("stores", None, store(now), "e7")])
+
+    assert {detail["eventId"] for _, detail in published(bus)} == {"e7.0"}
+
+
+def test_an_entry_that_the_bus_did_not_take_brings_the_records_again(aws, now, monkeypatch):
+    monkeypatch.setattr(clients.events(), "put_events", lambda Entries: {"FailedEntryCount": 1})
+
+    with pytest.raises(changes.NotPublished):
+        changes.publish([stream("stores", None, store(now))])
+
+
+def test_a_stream_we_do_not_know_stops_nothing(bus, now):
+    assert changes.publish([stream("budgets", None, store(now)), stream("stores", None, store(now))]) == 1

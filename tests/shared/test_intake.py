@@ -1,0 +1,291 @@
+import base64
+import hmac
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared import clients, credentials, intake, keys
+from shared.keys import Purpose
+from shared.models import Credentials, Delivery
+
+SECRET = "w" * 48
+CONNECTION = "store1.unguessable"
+
+
+@pytest.fixture
+def connected(aws, now):
+    row = Credentials(
+        "store1",
+        platform="WOO_COMMERCE",
+        api_credentials=b"-",
+        webhook_secrets=credentials.seal(Purpose.WEBHOOK, "store1", "WOO_COMMERCE", {"current": SECRET}, now),
+        connection=CONNECTION,
+    )
+    row.save()
+    return row
+
+
+def signed(body, secret=SECRET, **headers):
+    signature = base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
+    return {
+        "content-type": "application/json",
+        "x-wc-webhook-topic": "order.updated",
+        "x-wc-webhook-resource": "order",
+        "x-wc-webhook-event": "updated",
+        "x-wc-webhook-id": "1",
+        "x-wc-webhook-delivery-id": "d1",
+        "x-wc-webhook-source": "https://shop.example.com/",
+        "x-wc-webhook-signature": signature,
+        **headers,
+    }
+
+
+def request(body, headers, *, connection=CONNECTION, platform="WOO_COMMERCE", method="POST", encoded=False):
+    return {
+        "requestContext": {"http": {"method": method}},
+        "pathParameters": {"platform": platform, "connection": connection},
+        "headers": headers,
+        "body": base64.b64encode(body).decode() if encoded else body.decode("utf-8", "surrogateescape"),
+        "isBase64Encoded": encoded,
+    }
+
+
+def answer(event, now):
+    given = intake.answer(event, now)
+    return given["statusCode"], json.loads(given["body"])["type"].split("#")[1] if "body" in given else None
+
+
+def stored():
+    return list(Delivery.by_store.query("store1"))
+
+
+BODY = b'{"id":1,"date_modified_gmt":"2026-11-22T09:00:00"}'
+
+
+def test_a_genuine_delivery_is_stored_before_it_is_answered(connected, now):
+    assert answer(request(BODY, signed(BODY)), now) == (200, None)
+
+    row = Delivery.get(stored()[0].delivery)
+    assert (row.outcome, row.topic, row.store_id) == ("PENDING", "order.updated", "store1")
+    assert row.expires_at == now + timedelta(days=30)
+
+
+def test_the_warm_path_makes_one_call_and_none_to_kms(connected, now):
+    intake.answer(request(BODY, signed(BODY)), now)
+    made = []
+    for client in (clients.dynamodb(), clients.kms()):
+        client.meta.events.register("before-call.*.*", lambda model, **_: made.append(model.name))
+    body = BODY + b" "
+
+    intake.answer(request(body, signed(body)), now + timedelta(seconds=50))
+
+    assert made == ["PutItem"]
+
+
+def test_any_number_of_copies_is_stored_once(connected, now):
+    answers = {answer(request(BODY, signed(BODY)), now + timedelta(days=day)) for day in range(29)}
+
+    assert answers == {(200, None)}
+    assert len(stored()) == 1
+
+
+def test_two_events_that_share_a_delivery_id_are_both_stored(connected, now):
+    """WooCommerce's delivery id is a hash of the webhook and the second."""
+    other = BODY.replace(b'"id":1', b'"id":2')
+
+    answer(request(BODY, signed(BODY)), now)
+    answer(request(other, signed(other)), now)
+
+    assert len(stored()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"x-wc-webhook-signature": "AAAA"}, (401, "signature-invalid")),
+        ({"x-wc-webhook-signature": ""}, (401, "signature-invalid")),
+        ({"x-wc-webhook-signature": "\u00e4" * 44}, (401, "signature-invalid")),
+        ({"x-wc-webhook-signature": signed(BODY, "another secret")["x-wc-webhook-signature"]}, (401, "signature-invalid")),
+    ],
+)
+def test_a_forged_delivery_is_refused_and_not_stored(connected, now, change, expected):
+    assert answer(request(BODY, {**signed(BODY), **change}), now) == expected
+    assert stored() == []
+
+
+def test_an_empty_body_announces_nothing(connected, now):
+    assert answer(request(b"", signed(b"")), now) == (400, "delivery-empty")
+    assert stored() == []
+
+
+def test_the_unsigned_ping_is_answered_exactly_200_and_not_stored(connected, now):
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+
+    assert answer(request(b"webhook_id=5", headers), now) == (200, None)
+    assert stored() == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "connection"),
+    [
+        ("WOO_COMMERCE", "store1.guessed"),
+        ("WOO_COMMERCE", "store1"),
+        ("WOO_COMMERCE", "store2.unguessable"),
+        ("WOO_COMMERCE", ""),
+        ("WOO_COMMERCE", None),
+        ("WOO_COMMERCE", "." * 3000),
+        ("WOO_COMMERCE", "x" * 3000),
+        ("WOO_COMMERCE", "\ud800"),
+        ("SHOPIFY", CONNECTION),
+        ("NO_SUCH", CONNECTION),
+    ],
+)
+def test_an_address_where_no_store_receives_is_unknown(connected, now, platform, connection):
+    event = request(BODY, signed(BODY), platform=platform, connection=connection)
+
+    assert answer(event, now) == (404, "connection-unknown")
+    assert stored() == []
+
+
+def test_other_methods_are_not_allowed(connected, now):
+    assert answer(request(b"", {}, method="GET"), now) == (405, "method-not-allowed")
+
+
+def test_a_body_over_a_mebibyte_is_too_large(connected, now):
+    body = b"x" * (1024 * 1024 + 1)
+
+    assert answer(request(body, signed(body)), now) == (413, "body-too-large")
+
+
+def test_a_body_that_is_not_utf8_is_stored_byte_for_byte(connected, now):
+    import zlib
+
+    body = bytes(range(256)) * 4
+
+    assert answer(request(body, signed(body), encoded=True), now) == (200, None)
+    assert zlib.decompress(Delivery.get(stored()[0].delivery).body) == body
+
+
+def test_both_secrets_are_accepted_while_one_replaces_the_other(connected, now):
+    both = {"current": "n" * 48, "previous": SECRET}
+    sealed = credentials.seal(Purpose.WEBHOOK, "store1", "WOO_COMMERCE", both, now)
+    connected.update(actions=[Credentials.webhook_secrets.set(sealed)])
+
+    assert answer(request(BODY, signed(BODY)), now) == (200, None)
+    assert answer(request(BODY, signed(BODY, "n" * 48)), now) == (200, None)
+
+
+def test_a_replaced_secret_is_noticed_while_the_old_one_is_cached(connected, now):
+    answer(request(BODY, signed(BODY)), now)
+    sealed = credentials.seal(Purpose.WEBHOOK, "store1", "WOO_COMMERCE", {"current": "n" * 48}, now)
+    connected.update(actions=[Credentials.webhook_secrets.set(sealed)])
+
+    assert answer(request(BODY, signed(BODY, "n" * 48)), now + timedelta(seconds=10)) == (200, None)
+
+
+def test_forged_deliveries_cause_few_reads(connected, now):
+    answer(request(BODY, signed(BODY)), now)
+    made = []
+    clients.dynamodb().meta.events.register("before-call.*.*", lambda model, **_: made.append(model.name))
+
+    for second in range(30):
+        answer(request(BODY, {**signed(BODY), "x-wc-webhook-signature": "AAAA"}), now + timedelta(seconds=second / 10))
+
+    assert made == []
+
+
+def test_a_store_that_was_removed_receives_no_more_within_a_minute(connected, now):
+    answer(request(BODY, signed(BODY)), now)
+    connected.delete()
+
+    assert answer(request(BODY, signed(BODY)), now + timedelta(seconds=61)) == (404, "connection-unknown")
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "PutItem"])
+@pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "InternalServerError", "AccessDenied"])
+def test_our_own_fault_is_503_and_asks_to_come_again(connected, now, operation, code, monkeypatch):
+    client = clients.dynamodb()
+    genuine = client._make_api_call
+
+    def faulty(name, kwargs):
+        if name == operation:
+            raise ClientError({"Error": {"Code": code, "Message": ""}}, name)
+        return genuine(name, kwargs)
+
+    monkeypatch.setattr(client, "_make_api_call", faulty)
+
+    given = intake.answer(request(BODY, signed(BODY)), now)
+
+    assert (given["statusCode"], given["headers"]["Retry-After"]) == (503, "5")
+
+
+def test_no_key_means_no_processing(connected, now, monkeypatch):
+    def unavailable(*_):
+        raise keys.KeyUnavailable
+
+    monkeypatch.setattr(credentials.keys, "version", unavailable)
+
+    assert answer(request(BODY, signed(BODY)), now) == (503, "service-busy")
+
+
+def test_secrets_that_do_not_open_mean_no_processing(connected, now):
+    connected.update(actions=[Credentials.webhook_secrets.set(b"broken")])
+
+    assert answer(request(BODY, signed(BODY)), now) == (503, "service-busy")
+
+
+def test_no_secret_and_no_body_is_logged(connected, now, capsys):
+    intake.answer(request(BODY, signed(BODY)), now)
+    intake.answer(request(BODY, {**signed(BODY), "x-wc-webhook-signature": "AAAA"}), now)
+
+    written = capsys.readouterr().out
+    assert SECRET not in written
+    assert "date_modified_gmt" not in written
+    assert "unguessable" not in written
+
+
+def test_the_receivers_memory_of_secrets_prints_none(connected, now):
+    intake.answer(request(BODY, signed(BODY)), now)
+
+    assert SECRET not in repr(intake._receivers)
+
+
+_VECTORS = [
+    vector
+    for vector in json.loads((Path(__file__).parents[3] / "shared/vectors/woocommerce.json").read_text())
+    if vector["other"]["kind"] in {"webhook", "webhook_ping"}
+]
+
+
+@pytest.mark.parametrize("vector", _VECTORS, ids=lambda vector: vector["name"])
+def test_every_vector_is_answered_as_it_should_be(connected, now, vector):
+    sealed = credentials.seal(Purpose.WEBHOOK, "store1", "WOO_COMMERCE", {"current": vector["secret"]}, now)
+    connected.update(actions=[Credentials.webhook_secrets.set(sealed)])
+    headers = {name.lower(): value for name, value in vector["headers"].items()}
+
+    status, _ = answer(request(base64.b64decode(vector["body_base64"]), headers, encoded=True), now)
+
+    ping = vector["other"]["kind"] == "webhook_ping"
+    assert status == (200 if ping or vector["valid"] else 401)
+    assert len(stored()) == (1 if vector["valid"] else 0)
+
+
+_TEXT = st.text(max_size=60) | st.just("x-wc-webhook-signature")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.binary(max_size=400),
+    headers=st.dictionaries(_TEXT, _TEXT, max_size=6),
+    connection=st.sampled_from([CONNECTION, None]) | st.text(max_size=80),
+    encoded=st.booleans(),
+)
+def test_whatever_comes_is_answered_with_a_status_of_ours(connected, now, body, headers, connection, encoded):
+    status = intake.answer(request(body, headers, connection=connection, encoded=encoded), now)["statusCode"]
+
+    assert status in {200, 400, 401, 404, 413}

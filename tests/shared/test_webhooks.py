@@ -1,0 +1,261 @@
+import json
+import zlib
+from datetime import timedelta
+
+import pytest
+from fakes import FakePlatform, NoHttp, connected
+
+from shared import clients, clock, exact_json, platforms, problems, records, settings, stores, webhooks
+from shared.models import Delivery, Processing, Status, Store
+from shared.platforms.base import Event, PlatformError, PlatformName, Record, Refusal, Resource, Verdict
+from shared.stores import Caller
+
+ORDERS = Resource.ORDERS
+
+
+class ReceivingPlatform(FakePlatform):
+    """Its deliveries are JSON: a list of events as the test writes them."""
+
+    def verify(self, delivery, secrets, now):
+        return Verdict.GENUINE
+
+    def topic(self, delivery):
+        return "order.updated"
+
+    def event_id(self, delivery):
+        return "1"
+
+    def parse(self, delivery):
+        return [self._event(event) for event in json.loads(delivery.body)]
+
+    def _event(self, event):
+        if event.get("access_lost"):
+            return Event(None, access_lost=True)
+        if "body" not in event:
+            return Event(Resource(event["resource"]), event["id"], deleted=event.get("deleted", False))
+        at = clock.from_text(event["updatedAt"])
+        return Event(ORDERS, event["id"], record=Record(event["id"], at, event["body"]))
+
+
+@pytest.fixture
+def platform(monkeypatch):
+    fake = ReceivingPlatform()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.WOO_COMMERCE: fake})
+    return fake
+
+
+@pytest.fixture
+def store(aws, platform, now):
+    return connected("store1", now)
+
+
+def delivered(now, *events, key="d1", body=None, store_id="store1"):
+    Delivery(
+        key,
+        store_id=store_id,
+        platform="WOO_COMMERCE",
+        topic="order.updated",
+        received_at=clock.to_text(now),
+        headers="{}",
+        body=zlib.compress(json.dumps(events).encode() if body is None else body),
+        outcome=Processing.PENDING,
+        expires_at=now + timedelta(days=30),
+    ).save()
+    return key
+
+
+def outcome(key="d1"):
+    row = Delivery.get(key)
+    return row.outcome, row.cause, int(row.attempts)
+
+
+def retries():
+    answer = clients.sqs().receive_message(
+        QueueUrl=settings.current().delivery_queue_url, MaxNumberOfMessages=10, AttributeNames=["All"]
+    )
+    return [exact_json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def whole(id, now, **body):
+    return {"resource": "orders", "id": id, "updatedAt": clock.to_text(now), "body": {"id": id, **body}}
+
+
+def test_a_whole_event_is_applied_without_asking_the_platform(store, platform, now):
+    delivered(now, whole("o1", now, total="5.00"))
+
+    webhooks.process("d1", NoHttp(), now)
+
+    assert records.get(store.id, ORDERS, "o1")["total"] == "5.00"
+    assert outcome() == (Processing.PROCESSED, None, 1)
+    assert platform.calls == []
+
+
+def test_a_partial_event_is_fetched_by_id(store, platform, now):
+    platform.put(ORDERS, "o1", now, total="7.00")
+    delivered(now, {"resource": "orders", "id": "o1"})
+
+    webhooks.process("d1", NoHttp(), now)
+
+    assert records.get(store.id, ORDERS, "o1")["total"] == "7.00"
+    assert platform.calls == ["fetch_one orders o1"]
+
+
+def test_a_delete_event_is_looked_up_and_buries_what_is_gone(store, platform, now):
+    delivered(now, whole("o1", now))
+    webhooks.process("d1", NoHttp(), now)
+    delivered(now + timedelta(minutes=1), {"resource": "orders", "id": "o1", "deleted": True}, key="d2")
+
+    webhooks.process("d2", NoHttp(), now + timedelta(minutes=1))
+
+    with pytest.raises(problems.OrderNotFound):
+        records.get(store.id, ORDERS, "o1")
+
+
+def test_a_delete_event_for_what_is_there_again_deletes_nothing(store, platform, now):
+    platform.put(ORDERS, "o1", now)
+    delivered(now, {"resource": "orders", "id": "o1", "deleted": True})
+
+    webhooks.process("d1", NoHttp(), now)
+
+    assert records.get(store.id, ORDERS, "o1")["id"] == "o1"
+
+
+def test_an_older_event_changes_nothing_and_says_so(store, platform, now):
+    delivered(now, whole("o1", now, n=2))
+    webhooks.process("d1", NoHttp(), now)
+    delivered(now, whole("o1", now - timedelta(minutes=1), n=1), key="d2")
+
+    webhooks.process("d2", NoHttp(), now)
+
+    assert records.get(store.id, ORDERS, "o1")["n"] == 2
+    assert outcome("d2") == (Processing.PROCESSED, "What we have is as new.", 1)
+
+
+def test_a_delivery_that_was_processed_is_not_processed_again(store, platform, now):
+    platform.put(ORDERS, "o1", now)
+    delivered(now, {"resource": "orders", "id": "o1"})
+
+    for _ in range(3):
+        webhooks.process("d1", NoHttp(), now)
+
+    assert platform.calls == ["fetch_one orders o1"]
+
+
+def test_a_failure_is_tried_again_later_each_time_and_ends_in_the_dead_letters(store, platform, now):
+    def down(call):
+        raise PlatformError(Refusal.TRANSIENT, "The store answered 502.", status=502)
+
+    platform.before = down
+    delivered(now, {"resource": "orders", "id": "o1"})
+    seen = []
+    for _ in range(webhooks.ATTEMPTS + 2):
+        webhooks.process("d1", NoHttp(), now)
+        seen.append(outcome()[0])
+
+    assert seen[: webhooks.ATTEMPTS - 1] == [Processing.RETRYING] * (webhooks.ATTEMPTS - 1)
+    assert outcome() == (
+        Processing.DEAD_LETTERED,
+        "transient: The store answered 502.",
+        webhooks.ATTEMPTS,
+    )
+
+
+def test_a_failed_delivery_waits_in_the_queue_and_is_done_when_the_platform_is_back(store, platform, now):
+    platform.put(ORDERS, "o1", now)
+    sent = []
+    clients.sqs().meta.events.register("before-call.sqs.SendMessage", lambda params, **_: sent.append(params))
+
+    def down(call):
+        raise PlatformError(Refusal.UNREACHABLE, "No answer.")
+
+    platform.before = down
+    delivered(now, {"resource": "orders", "id": "o1"})
+    webhooks.process("d1", NoHttp(), now)
+    platform.before = lambda call: None
+
+    webhooks.process("d1", NoHttp(), now)
+
+    assert len(sent) == 1
+    assert outcome()[0] == Processing.PROCESSED
+
+
+def test_a_poison_body_is_dead_lettered_at_once_with_its_cause(store, platform, now):
+    delivered(now, body=b"{")
+
+    webhooks.process("d1", NoHttp(), now)
+
+    kept, cause, _ = outcome()
+    assert kept == Processing.DEAD_LETTERED
+    assert cause.startswith("The body cannot be read")
+
+
+def test_what_announces_nothing_of_ours_is_ignored(store, platform, now):
+    delivered(now)
+
+    webhooks.process("d1", NoHttp(), now)
+
+    assert outcome()[0] == Processing.IGNORED
+
+
+def test_lost_rights_are_believed_only_when_the_probe_confirms(store, platform, now):
+    delivered(now, {"access_lost": True})
+    webhooks.process("d1", NoHttp(), now)
+    unconfirmed = stores.load(store.id, Caller("user1")).status
+
+    def refused(call):
+        raise PlatformError(Refusal.PERMISSION, "The user has no rights.", status=403)
+
+    platform.before = refused
+    delivered(now, {"access_lost": True}, key="d2")
+    webhooks.process("d2", NoHttp(), now)
+
+    kept = stores.load(store.id, Caller("user1"))
+    assert unconfirmed == Status.CONNECTED
+    assert (kept.status, kept.status_reason) == (Status.NEEDS_REAUTHORIZATION, "PERMISSION_MISSING")
+
+
+def test_nothing_of_a_removed_store_is_written_and_its_delivery_goes(store, platform, now):
+    Store(store.id).delete()
+    delivered(now, whole("o1", now))
+
+    webhooks.process("d1", NoHttp(), now)
+
+    assert records.live_ids(store.id, ORDERS) == set()
+    with pytest.raises(Delivery.DoesNotExist):
+        Delivery.get("d1")
+
+
+def test_replaying_applies_the_same_event_again(store, platform, now):
+    delivered(now, whole("o1", now))
+    webhooks.process("d1", NoHttp(), now)
+
+    replayed = webhooks.replay(store.id, "d1")
+    assert (replayed.outcome, int(replayed.attempts)) == (Processing.PENDING, 0)
+    webhooks.process("d1", NoHttp(), now)
+
+    assert outcome() == (Processing.PROCESSED, "What we have is as new.", 1)
+
+
+def test_a_delivery_of_another_store_is_not_found(store, platform, now):
+    delivered(now, whole("o1", now), store_id="other")
+
+    for key in ("d1", "unknown"):
+        with pytest.raises(problems.DeliveryNotFound):
+            webhooks.replay(store.id, key)
+
+
+def test_deliveries_are_listed_newest_first_in_pages(store, platform, now):
+    for number in range(5):
+        delivered(now + timedelta(seconds=number), whole("o1", now), key=f"d{number}")
+
+    first, cursor = webhooks.page(store.id, 3, None)
+    rest, end = webhooks.page(store.id, 3, cursor)
+
+    assert [row.delivery for row in first + rest] == ["d4", "d3", "d2", "d1", "d0"]
+    assert end is None
+    assert webhooks.to_view(first[0]).rendered().count('"outcome":"PENDING"') == 1
+
+
+def test_reads_the_key_from_a_stream_and_from_the_queue():
+    assert webhooks.key_in({"dynamodb": {"Keys": {"delivery": {"S": "d1"}}}}) == "d1"
+    assert webhooks.key_in({"body": '{"delivery":"d2"}'}) == "d2"
