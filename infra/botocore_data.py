@@ -97,7 +97,7 @@ def _shapes_named_in(node: object) -> Iterator[str]:
             yield from _shapes_named_in(each)
 
 
-def _without_documentation(node: Any) -> Any:  # noqa: ANN401 - any JSON
+def _without_documentation(node: Any) -> Any:
     if isinstance(node, dict):
         # A member called "documentation" is a shape, hence a dictionary, and stays.
         return {
@@ -110,18 +110,14 @@ def _without_documentation(node: Any) -> Any:  # noqa: ANN401 - any JSON
 
 def _without_other_endpoints(endpoints: dict[str, Any], services: set[str]) -> dict[str, Any]:
     for partition in endpoints["partitions"]:
-        partition["services"] = {
-            name: each for name, each in partition["services"].items() if name in services
-        }
+        partition["services"] = {name: each for name, each in partition["services"].items() if name in services}
     return endpoints
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A data file, compressed or not."""
     packed = path.with_name(f"{path.name}.gz")
-    content: dict[str, Any] = json.loads(
-        gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
-    )
+    content: dict[str, Any] = json.loads(gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes())
     return content
 
 

@@ -62,9 +62,7 @@ class Target:
         """What the template deploys unless told otherwise."""
         parameters = template.load()["Parameters"]
         architecture = parameters["Architecture"]["Default"]
-        return cls(
-            architecture, parameters["Runtime"]["Default"].removeprefix("python"), PLATFORMS[architecture]
-        )
+        return cls(architecture, parameters["Runtime"]["Default"].removeprefix("python"), PLATFORMS[architecture])
 
     @classmethod
     def local(cls) -> "Target":
@@ -89,17 +87,13 @@ def build(target: Target, folder: Path) -> Path:
     append(unfinished, staging, files_below(staging))
     unfinished.replace(archive)
     if archive.stat().st_size > LIMIT:
-        raise SystemExit(
-            f"{archive} has {archive.stat().st_size:,} bytes, more than the {LIMIT:,} it may have."
-        )
+        raise SystemExit(f"{archive} has {archive.stat().st_size:,} bytes, more than the {LIMIT:,} it may have.")
     return archive
 
 
 def description(folder: Path) -> Path:
     """What the API says about itself, made anew only if the code or the template changed."""
-    sources = [
-        path for name in (*OURS, "infra/describe.py", "template.yaml") for path in _sources(ROOT / name)
-    ]
+    sources = [path for name in (*OURS, "infra/describe.py", "template.yaml") for path in _sources(ROOT / name)]
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     described = folder / f"described-{digest}"
     if not described.exists():
@@ -167,7 +161,7 @@ def find_interpreter(version: str) -> str:
     candidates = [Path(sys.executable)]
     candidates += [Path(folder) / name for folder in os.get_exec_path()]
     candidates += [each / "bin" / name for each in sorted(pyenv.glob(f"{version}*"))]
-    question = [*"-I -c".split(), "import sys; print('%d.%d' % sys.version_info[:2])"]
+    question = [*["-I", "-c"], "import sys; print('%d.%d' % sys.version_info[:2])"]
     for candidate in candidates:
         # A file of that name need not be that Python: pyenv's shims are there for versions it does not run.
         if candidate.is_file():
@@ -212,9 +206,7 @@ def append(archive: Path, folder: Path, files: Iterable[Path]) -> None:
 def main() -> None:
     """Build as the command line says, and say what came out."""
     parser = argparse.ArgumentParser(description="Build the functions' shared artifact.")
-    parser.add_argument(
-        "--local", type=Path, metavar="DIR", help="for this machine, beside a copy of the template"
-    )
+    parser.add_argument("--local", type=Path, metavar="DIR", help="for this machine, beside a copy of the template")
     local: Path | None = parser.parse_args().local
     started = time.monotonic()
     target = Target.local() if local else Target.aws()

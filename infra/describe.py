@@ -44,9 +44,7 @@ def openapi() -> Document:
     scopes = dict(_scopes())
     for part in _parts():
         schemas = part.get("components", {}).get("schemas", {})
-        document["components"]["schemas"] |= {
-            name: each for name, each in schemas.items() if name not in NOT_OURS
-        }
+        document["components"]["schemas"] |= {name: each for name, each in schemas.items() if name not in NOT_OURS}
         for path, operations in part["paths"].items():
             for method, operation in operations.items():
                 required = scopes[method.upper(), path]

@@ -19,15 +19,13 @@ def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[st
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
-        raise yaml.constructor.ConstructorError(
-            problem=f"!{suffix} of a mapping", problem_mark=node.start_mark
-        )
+        raise yaml.constructor.ConstructorError(problem=f"!{suffix} of a mapping", problem_mark=node.start_mark)
     if suffix == "GetAtt" and isinstance(value, str):
         value = value.split(".", 1)
     return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
 
 
-_Loader.add_multi_constructor("!", _long_form)  # type: ignore[no-untyped-call]
+_Loader.add_multi_constructor("!", _long_form)
 
 
 def load(path: Path = PATH) -> dict[str, Any]:

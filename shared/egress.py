@@ -18,6 +18,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ import certifi
 import httpcore
 import httpx
 
-from shared import addresses
+from shared import addresses, settings
 from shared.platforms.base import Answer, PlatformError, Refusal
 
 TOTAL_SECONDS = 30.0
@@ -144,6 +145,12 @@ class Egress:
             if request.method != "GET":
                 raise
         return self._transport.handle_request(request)
+
+
+@cache
+def client() -> Egress:
+    """The client of this execution environment."""
+    return Egress(local_ca=settings.current().local_ca)
 
 
 class _Transport(httpx.HTTPTransport):

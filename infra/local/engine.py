@@ -55,12 +55,12 @@ def without_batches(action: Callable[..., str | None]) -> Callable[..., str | No
 class UnpackedOnce(zipfile.ZipFile):
     """An archive that is unpacked at its first use, and linked to at the next ones."""
 
-    _unpacked = Path(tempfile.mkdtemp(prefix="artifact-"))
+    unpacked = Path(tempfile.mkdtemp(prefix="artifact-"))
     _unpacking = threading.Lock()
 
-    def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:  # noqa: ANN401
+    def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
         """Make ``path`` hold what the archive does."""
-        folder = self._unpacked / hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
+        folder = self.unpacked / hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
         with self._unpacking:
             if not folder.exists():
                 super().extractall(folder, members, pwd)
@@ -80,6 +80,6 @@ if __name__ == "__main__":
     iam_actions.extract_iam_action = without_batches(iam_actions.extract_iam_action)
     # Its own view of zipfile only: elsewhere ministack opens archives that have no file.
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
-    atexit.register(shutil.rmtree, UnpackedOnce._unpacked, ignore_errors=True)
+    atexit.register(shutil.rmtree, UnpackedOnce.unpacked, ignore_errors=True)
     threading.Thread(target=end_with_the_starter, daemon=True).start()
     app.main()

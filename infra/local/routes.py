@@ -134,9 +134,9 @@ class Importer:
 
     def run(self) -> tuple[str, list[Route]]:
         """Make the stack's one HTTP API serve what its body says; its id and its routes. Can be run again."""
-        resources = self._cloudformation.get_template(StackName=self._stack, TemplateStage="Processed")[
-            "TemplateBody"
-        ]["Resources"]
+        resources = self._cloudformation.get_template(StackName=self._stack, TemplateStage="Processed")["TemplateBody"][
+            "Resources"
+        ]
         apis = [name for name, each in resources.items() if each["Type"] == "AWS::ApiGatewayV2::Api"]
         if len(apis) != 1:
             raise NotUnderstoodError(f"the stack has the HTTP APIs {apis}")
@@ -145,12 +145,8 @@ class Importer:
         body = parse(resources[apis[0]]["Properties"]["Body"], parameters)
         api_id = self._physical_id(apis[0])
         self._clear(api_id)
-        authorizers = {
-            name: self._create_authorizer(api_id, name, each) for name, each in body.authorizers.items()
-        }
-        integrations = {
-            name: self._integrate(api_id, name) for name in {route.function for route in body.routes}
-        }
+        authorizers = {name: self._create_authorizer(api_id, name, each) for name, each in body.authorizers.items()}
+        integrations = {name: self._integrate(api_id, name) for name in {route.function for route in body.routes}}
         for route in body.routes:
             access = (
                 {
@@ -166,9 +162,9 @@ class Importer:
         return api_id, body.routes
 
     def _physical_id(self, logical_id: str) -> str:
-        [resource] = self._cloudformation.describe_stack_resources(
-            StackName=self._stack, LogicalResourceId=logical_id
-        )["StackResources"]
+        [resource] = self._cloudformation.describe_stack_resources(StackName=self._stack, LogicalResourceId=logical_id)[
+            "StackResources"
+        ]
         found: str = resource["PhysicalResourceId"]
         return found
 
@@ -195,9 +191,7 @@ class Importer:
         return made
 
     def _integrate(self, api_id: str, function: str) -> str:
-        arn = self._functions.get_function_configuration(FunctionName=self._physical_id(function))[
-            "FunctionArn"
-        ]
+        arn = self._functions.get_function_configuration(FunctionName=self._physical_id(function))["FunctionArn"]
         created = self._gateway.create_integration(
             ApiId=api_id, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
         )

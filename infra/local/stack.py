@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -55,19 +55,14 @@ class Ports:
     @property
     def named(self) -> dict[str, int]:
         """Each port by what listens there."""
-        return {
-            name: self.first + place
-            for place, name in enumerate(("api", "https", "sandbox", "issuer", "aws"))
-        }
+        return {name: self.first + place for place, name in enumerate(("api", "https", "sandbox", "issuer", "aws"))}
 
     def check(self) -> None:
         """Say which are taken, before something half started says it less clearly."""
         for name, port in self.named.items():
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    raise SystemExit(
-                        f"Port {port} ({name}) is taken. End what listens there, or move: PORT=9000"
-                    )
+                    raise SystemExit(f"Port {port} ({name}) is taken. End what listens there, or move: PORT=9000")
 
 
 class StepFailedError(Exception):
@@ -239,10 +234,7 @@ class Stack:
                     return f"{route.key} with token {who}: {answer.status_code} instead of {status}"
             answer = client.request(route.method, path, headers=_bearer(tokens["good"]))
             # The gateway's own answers, where it finds no route or where the function failed, have but a message.
-            ours = (
-                answer.headers.get("content-type", "") != "application/json"
-                or answer.text[:11] != '{"message":'
-            )
+            ours = answer.headers.get("content-type", "") != "application/json" or answer.text[:11] != '{"message":'
             served = ours and answer.status_code not in {401, 403, 500, 502, 503, 504}
             served |= route.authorizer is None and answer.status_code == 401
             return None if served else f"{route.key}: {answer.status_code} {answer.text[:300]}"
@@ -304,14 +296,11 @@ class Stack:
 
         def stop() -> None:
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
-            finally:
-                try:
-                    os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # all have ended, as they should
-                process.wait()
+            with suppress(ProcessLookupError):  # which means that all have ended, as they should
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
         self._running.callback(stop)
         self._children[name] = process
@@ -321,9 +310,7 @@ class Stack:
             if self._children[name].poll() is not None:
                 raise StepFailedError(f"{name} ended at once:\n{_tail(name, 20)}")
             try:
-                trusted = (
-                    ssl.create_default_context(cafile=self._authority) if url.startswith("https") else True
-                )
+                trusted = ssl.create_default_context(cafile=self._authority) if url.startswith("https") else True
                 return httpx.get(url, timeout=2, trust_env=False, verify=trusted).is_success
             except (httpx.TransportError, FileNotFoundError):
                 return False
@@ -378,7 +365,7 @@ def main() -> None:
             raise SystemExit(demo.run(endpoints))
         print(f"  API      {endpoints['api']}   (and {endpoints['https']})")
         print(f"  sandbox  {endpoints['sandbox']}")
-        print(f"  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")
+        print("  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")
         signal.pause()
 
 

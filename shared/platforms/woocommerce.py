@@ -72,12 +72,12 @@ _PAGE_SIZES = {Resource.ORDERS: _MOST_ROWS, Resource.PRODUCTS: 50}
 """A page of products costs a further call for each variable product on it."""
 _SMALLEST_PAGE = 10
 _MOST_VARIATION_PAGES = 100
-_MOST_REPEATS = 3
 
 _OVERLAP = timedelta(minutes=5)
 """How far a cycle reaches back behind the start of the one before: for rows committed late."""
 _UNSETTLED = timedelta(seconds=60)
 """A row changed this shortly before the cycle's start may show a newer time than it was sorted by."""
+_BEYOND = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
 _PING = re.compile(rb"webhook_id=[0-9]{1,20}")
@@ -303,13 +303,15 @@ class _Api:
 
     def rows(self, path: str, parameters: Mapping[str, str]) -> tuple[Sequence[Json], Mapping[str, str]]:
         """Rows and the answer's headers."""
-        answer = self._send("GET", path, parameters, None)
-        rows = self._read(answer, "GET")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise self._strange("The store answered with something else than a list.", answer)
-        if not rows and parameters.get("page", "1") == "1" and _number(answer.headers.get("x-wp-total")):
-            raise PlatformError(Refusal.PERMISSION, "The key may not see what the store has.", status=200)
-        return rows, answer.headers
+        is_first = parameters.get("page", "1") == "1"
+        for _ in range(2):  # the one row there was may have gone since it was counted
+            answer = self._send("GET", path, parameters, None)
+            rows = self._read(answer, "GET")
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise self._strange("The store answered with something else than a list.", answer)
+            if rows or not (is_first and _number(answer.headers.get("x-wp-total"))):
+                return rows, answer.headers
+        raise PlatformError(Refusal.PERMISSION, "The key may not see what the store has.", status=200)
 
     def write(self, method: str, path: str, content: Json) -> Json:
         answer = self._send(method, path, None, content)
@@ -408,20 +410,18 @@ class _Place:
     time of the last row, less a second, is the next ``after``. So rows that move while this pages are
     met again or later, never skipped.
 
-    Where that cannot advance (a second with more rows than a page; the hour that clocks skip), the rows
-    between ``after`` and ``until`` are listed by id, the last page first: rows can only leave a time that
-    is past, which moves others to pages that are still to come.
+    Where that cannot advance (a second with more rows than a page, the hour that clocks skip, rows that
+    change right now), a *listing* reads what lies between ``after`` and ``until`` by id, the last page
+    first: rows can only leave a time that is past, which moves others to pages that are still to come.
     """
 
     size: int
     after: datetime | None = None
-    before: datetime | None = None
     start: datetime | None = None
     """When this cycle began, by the store's clock."""
     until: datetime | None = None
     page: int | None = None
     """The page to list by id; unknown until the store has told how many there are."""
-    repeats: int = 0
     in_query: bool = False
 
     @classmethod
@@ -451,7 +451,6 @@ class _Place:
 
     def parameters(self) -> dict[str, str]:
         """The query. No ``Z`` and no offset: with ``dates_are_gmt`` they shift by the site's own offset."""
-        before = self.until or self.before
         return {
             "per_page": str(self.size),
             "status": "any",
@@ -459,7 +458,7 @@ class _Place:
             "order": "asc",
             "dates_are_gmt": "true",
             **({"modified_after": self.after.isoformat()} if self.after else {}),
-            **({"modified_before": before.isoformat()} if before else {}),
+            **({"modified_before": self.until.isoformat()} if self.until else {}),
             **({"page": str(self.page)} if self.page else {}),
         }
 
@@ -467,38 +466,40 @@ class _Place:
         self, rows: Sequence[Json], headers: Mapping[str, str], start: datetime, timezone: str
     ) -> tuple["_Place", bool]:
         """The place after a page, and whether the cycle, begun at ``start``, is done."""
-        if self.until:
-            return replace(self._after_listing(self.until, headers), start=start), False
-        if _has_more(headers, 1, len(rows), self.size):
-            return replace(self._after_sweep(rows, start - _UNSETTLED, timezone), start=start), False
-        return _Place(self.size, after=start - _OVERLAP, in_query=self.in_query), True
+        if not self.until and not _has_more(headers, 1, len(rows), self.size):
+            return _Place(self.size, start - _OVERLAP, in_query=self.in_query), True
+        following = (
+            self._after_listing(self.until, headers, timezone)
+            if self.until
+            else self._after_sweep(rows, start - _UNSETTLED, timezone)
+        )
+        return replace(following, start=start), False
 
-    def _after_listing(self, until: datetime, headers: Mapping[str, str]) -> "_Place":
+    def _after_listing(self, until: datetime, headers: Mapping[str, str], timezone: str) -> "_Place":
         pages = _number(headers.get("x-wp-totalpages"))
         if self.page is None and pages is None:
             raise PlatformError(Refusal.NOT_THE_PLATFORM, "The store does not count its pages.", status=200)
         # With one page only, it was that one; otherwise the first is read once more, as the last.
         following = self.page - 1 if self.page else (pages or 0) if pages != 1 else 0
-        if following:
-            return replace(self, page=following)
-        return replace(self, after=until - _SECOND, until=None, page=None)
+        return replace(self, page=following) if following else self._sweep_from(until - _SECOND, timezone)
 
     def _after_sweep(self, rows: Sequence[Json], edge: datetime, timezone: str) -> "_Place":
-        settled = [time for row in rows if (time := _modified(row)) and time < edge]
-        if not settled:
-            # All of them moved while the page was made: ask for what has not.
-            if self.repeats == _MOST_REPEATS:
-                raise PlatformError(Refusal.NOT_THE_PLATFORM, "The store repeats a page for ever.", status=200)
-            return replace(self, before=edge, repeats=self.repeats + 1)
-        last = max(settled)
-        if self.after and last <= self.after:
+        times = [time for row in rows if (time := _modified(row))]
+        if self.after and max(times, default=self.after) <= self.after:
             raise PlatformError(Refusal.NOT_THE_PLATFORM, "The store ignores modified_after.", status=200)
-        after = last - _SECOND
-        if self.after and after <= self.after:
-            return replace(self, until=last + _SECOND, repeats=0)
+        last = max((time for time in times if time < edge), default=None)
+        if last is None:
+            # All of them changed just now: what has not comes first, then whatever has.
+            rest = edge if not self.after or self.after < edge - _SECOND else edge + _BEYOND
+            return replace(self, until=rest)
+        if self.after and last - _SECOND <= self.after:
+            return replace(self, until=last + _SECOND)
+        return self._sweep_from(last - _SECOND, timezone)
+
+    def _sweep_from(self, after: datetime, timezone: str) -> "_Place":
         skipped = _skipped(after, timezone)
         until = after + skipped + _SECOND if skipped else None
-        return replace(self, after=after - skipped, until=until, repeats=0)
+        return replace(self, after=after - skipped, until=until, page=None)
 
 
 def _is_size_to_blame(error: PlatformError) -> bool:
@@ -517,7 +518,7 @@ def _skipped(time: datetime, timezone: str) -> timedelta:
 
     try:
         local = time.replace(tzinfo=ZoneInfo(timezone))
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return timedelta()
     return max(local.astimezone(UTC).astimezone(local.tzinfo).replace(tzinfo=None) - time, timedelta())
 
@@ -842,16 +843,16 @@ def _timezone(index: Json) -> str:
     named = _text(index.get("timezone_string"))
     try:
         return ZoneInfo(named).key
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         pass  # empty, or not a name that we know
     try:
-        hours = Decimal(str(index.get("gmt_offset")))
-    except InvalidOperation:
+        hours = int(str(index.get("gmt_offset")))
+    except ValueError:
         return "UTC"
-    if not hours or hours != int(hours) or not _FURTHEST_BEHIND <= hours <= _FURTHEST_AHEAD:
+    if not hours or not _FURTHEST_BEHIND <= hours <= _FURTHEST_AHEAD:
         return "UTC"
     # POSIX signs: Etc/GMT-2 is two hours ahead of GMT.
-    return f"Etc/GMT{'-' if hours > 0 else '+'}{abs(int(hours))}"
+    return f"Etc/GMT{'-' if hours > 0 else '+'}{abs(hours)}"
 
 
 def _date_of(headers: Mapping[str, str]) -> datetime | None:

@@ -19,9 +19,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from woocommerce import API
 
 from infra.local.sandbox.server import Running
+from infra.local.sandbox.woo_shop import php_json
 from infra.local.sandbox.woocommerce import MERCHANT_PASSWORD
 from tests.sandbox.conftest import (
     BASE_URL,
@@ -164,7 +167,7 @@ def test_words_a_setting_as_the_real_shop_did(twin: Web, path: str) -> None:
 
     recorded = {setting["id"]: setting for setting in (theirs if isinstance(theirs, list) else [theirs])}
     for setting in ours if isinstance(ours, list) else [ours]:
-        options = {"options": {}} if "options" in setting else {}
+        options: Json = {"options": {}} if "options" in setting else {}
         assert differences(recorded[setting["id"]] | options, setting | options) == []
         assert {**recorded[setting["id"]], **options, "_links": 0}.items() >= {
             name: setting[name] for name in ("id", "label", "description", "type", "default", "tip")
@@ -347,6 +350,12 @@ def test_refuses_a_grant_that_is_asked_wrongly(web: Web, changes: dict[str, str]
     assert (refused.status_code, reason in refused.text) == (401, True)
 
 
+def test_mangles_what_is_not_url_safe_in_the_user_id_at_once_too(web: Web, receiver: Receiver) -> None:
+    grant(web, user_id="a+b/c==")
+
+    assert json.loads(receiver.requests[0].content)["user_id"] == "a b/c"
+
+
 def test_mangles_what_is_not_url_safe_in_the_user_id(web: Web, receiver: Receiver) -> None:
     asked = web.client.get("/shop/wc-auth/v1/authorize", params=GRANT | {"user_id": "a+b/c=="})
     logged_in = web.client.post(asked.headers["location"], data={"username": "admin", "password": MERCHANT_PASSWORD})
@@ -416,6 +425,8 @@ def test_forgets_a_key_at_once_or_after_some_calls(web: Web) -> None:
     assert statuses == [200, 200, 401, 401]
     web.control("POST", "/revoke")
     assert web.control("GET", "")["keys"] == {}
+    made = web.control("POST", "/keys", permissions="read", may_manage=False)
+    assert web.call("GET", "orders", auth=(made["consumer_key"], made["consumer_secret"])).status_code == 403
 
 
 def test_never_takes_a_key_with_rest_route(web: Web) -> None:
@@ -795,6 +806,8 @@ def test_tells_what_was_sent_and_answered(web: Web, receiver: Receiver) -> None:
     assert [(one["kind"], one["status"]) for one in told["sent"]] == [("delivery", 410), ("ping", 410)]
     assert told["waiting"] == 0
     assert len(web.control("GET", "/deliveries")["sent"]) == 3
+    web.control("DELETE", "/deliveries")
+    assert web.control("GET", "/deliveries")["sent"] == []
 
 
 # The sandbox's own ways
@@ -893,6 +906,30 @@ def test_lets_the_query_work_where_the_host_drops_the_header(web: Web) -> None:
 
     assert web.call("GET", "orders").status_code == 401
     assert web.call("GET", "orders", params=key).status_code == 200
+
+
+def test_stalls_and_resets_in_process_as_on_a_socket(web: Web) -> None:
+    web.control("POST", "/faults", kind="hang", times=1)
+    web.control("POST", "/faults", kind="reset", times=1)
+
+    with pytest.raises(httpx.ReadTimeout):
+        web.call("GET", "orders", timeout=0.05)
+    with pytest.raises(httpx.ReadError):
+        web.call("GET", "orders")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_writes_any_json_so_that_it_reads_back_and_escapes_what_php_escapes(value: Any) -> None:
+    text = php_json(value)
+
+    assert json.loads(text) == value
+    assert text.isascii()
+    assert re.search(rb"(?<!\\)/", text) is None
 
 
 # Over TLS

@@ -7,7 +7,8 @@ What is wrong with an order is said as 400 ``{"error": …}``, what does not exi
 GET    /_sandbox                          the platforms, their shops, the address of the sandbox
 POST   /_sandbox/woocommerce/shops        open: ``name``, ``seed``, ``products``, ``variable``, ``variations``,
                                           ``orders``, ``days``, ``timezone``, ``currency``,
-                                          ``variation_touches_parent`` → url and keys (201)
+                                          ``variation_touches_parent``, ``render`` (all JSON now, for
+                                          benchmarks) → url and keys, a revoked one too (201)
 GET    {shop}                             url, keys, counts, clock
 DELETE {shop}                             close
 GET    {shop}/truth                       every product, order, webhook: id, status, times in GMT, …;
@@ -15,6 +16,7 @@ GET    {shop}/truth                       every product, order, webhook: id, sta
 GET    {shop}/calls                       API calls: total, by route and status, most at once
 DELETE {shop}/calls                       count from nothing again
 GET    {shop}/deliveries                  what was sent to receivers and what they answered
+DELETE {shop}/deliveries                  forget it
 POST   {shop}/deliver                     send all that waits now → the results;
                                           ``shuffle``, ``copies``, ``lose`` (a share) spoil the network
 PUT    {shop}/delivery                    ``paused``: the background worker leaves this shop alone
@@ -68,6 +70,7 @@ def routes(woocommerce: WooCommerce, base_url: str) -> list[Route]:
         ("GET", f"{shop}/calls", control.calls, 200),
         ("DELETE", f"{shop}/calls", control.forget_calls, 200),
         ("GET", f"{shop}/deliveries", control.deliveries, 200),
+        ("DELETE", f"{shop}/deliveries", control.forget_deliveries, 200),
         ("POST", f"{shop}/deliver", control.deliver, 200),
         ("PUT", f"{shop}/delivery", control.pause, 200),
         ("POST", f"{shop}/orders", control.create_order, 201),
@@ -112,7 +115,10 @@ class _Control:
     async def open(self, request: Request) -> Json:
         wish = await _body(request)
         sizes = {field.name: wish.pop(field.name) for field in fields(Sizes) if field.name in wish}
+        render = wish.pop("render", False)
         site = self._woocommerce.open(wish.pop("name"), sizes=Sizes(**sizes), **wish)
+        if render:
+            site.shop.render()
         for permissions in ("read_write", "read", "write"):
             site.shop.add_key(permissions)
         revoked = site.shop.add_key()
@@ -157,6 +163,10 @@ class _Control:
     async def deliveries(self, request: Request) -> Json:
         site = self._site(request)
         return {"sent": [_sent_json(one) for one in site.webhooks.sent], "waiting": site.webhooks.waiting}
+
+    async def forget_deliveries(self, request: Request) -> Json:
+        self._site(request).webhooks.sent.clear()
+        return {}
 
     async def deliver(self, request: Request) -> Json:
         site = self._site(request)

@@ -100,8 +100,14 @@ class InProcess(httpx.BaseTransport):
         self._loop = asyncio.new_event_loop()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """One request, answered whole."""
-        return self._loop.run_until_complete(self._answer(request))
+        """One request, answered whole; what hangs or is reset is told as httpx tells it."""
+        patience = request.extensions.get("timeout", {}).get("read")
+        try:
+            return self._loop.run_until_complete(asyncio.wait_for(self._answer(request), patience))
+        except TimeoutError as stalled:
+            raise httpx.ReadTimeout("The sandbox does not answer.", request=request) from stalled
+        except ConnectionResetError as reset:
+            raise httpx.ReadError(str(reset), request=request) from reset
 
     def close(self) -> None:
         """Give the event loop back."""

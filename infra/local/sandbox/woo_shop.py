@@ -592,6 +592,15 @@ class Shop:
         """A variation as its own routes give it."""
         return self._text("variation", variation.id, lambda: self.variation_json(variation))
 
+    def render(self) -> None:
+        """Make all texts now, so that the first who reads them does not wait for it."""
+        for order in self.orders.values():
+            self.order_text(order)
+        for product in self.products.values():
+            self.product_text(product)
+            if product.parent_id:
+                self.variation_text(product)
+
     def _text(self, kind: str, object_id: int, make: Callable[[], Json]) -> bytes:
         text = self._texts.get((kind, object_id))
         if text is None:

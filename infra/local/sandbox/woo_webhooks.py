@@ -5,9 +5,8 @@ import hashlib
 import hmac
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
@@ -108,7 +107,7 @@ class Webhooks:
         self._salt = f"{shop.random.getrandbits(128):032x}"
         shop.on_event = self._happened
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Webhook]:
         return iter(self._all.values())
 
     def get(self, webhook_id: int) -> Webhook | None:
@@ -277,7 +276,7 @@ async def post(
     try:
         async with http() as client:
             answer = await client.post(url, content=body, headers=always | headers, follow_redirects=follow)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as failure:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as failure:
         return None, f"{type(failure).__name__}: {failure}"
     return answer.status_code, ""
 

@@ -3,8 +3,12 @@
 Each shop is a WordPress in a sub-directory, ``https://localhost:PORT/{shop}``, with its own state in memory.
 It answers as the recordings in ``shared/recordings/woocommerce`` do; what they do not show follows the
 plugin's source. The quirks are deliberate: a client that works here must live with them.
+
+The merchant of every shop is ``admin`` with the password ``sandbox``. A caller without a browser adds
+``_sandbox=approve`` (or ``deny``) to the grant's ``/wc-auth/v1/authorize`` and is answered as the last page is.
 """
 
+import asyncio
 import base64
 import binascii
 import html
@@ -924,6 +928,7 @@ class Site:
         at_once = query.get("_sandbox", "")
         if step == "authorize" and at_once in ("approve", "deny"):
             # Not WordPress: the merchant's clicks in one request, for callers without a browser.
+            query = self._through_the_pages(query)
             return await self._access_granted(query) if at_once == "approve" else self._return(query, 0)
         if step == "login" and not logged_in:
             return await self._login(request, query)
@@ -941,6 +946,11 @@ class Site:
                 raise _Denied("Invalid nonce verification")
             return await self._access_granted(query)
         raise _Denied("You do not have permission to access this page")
+
+    def _through_the_pages(self, query: dict[str, str]) -> dict[str, str]:
+        for step in ("login/", "authorize/", "access_granted/"):
+            query = dict(parse_qsl(urlsplit(_grant_url(self.shop, query, step)).query, keep_blank_values=True))
+        return query
 
     async def _login(self, request: Request, query: dict[str, str]) -> Response:
         redirect = _grant_url(self.shop, query, "authorize/")
@@ -1001,7 +1011,7 @@ class WooCommerce:
         self.sites[name] = Site(shop, self._http)
         return self.sites[name]
 
-    async def answer(self, request: Request, stop: Any) -> Response:
+    async def answer(self, request: Request, stop: asyncio.Event) -> Response:
         """One request to any shop, through the faults ordered for it."""
         site = self.sites.get(request.path_params["shop"])
         if site is None:
