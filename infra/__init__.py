@@ -1,0 +1,1 @@
+"""What builds the artifact, describes it, measures it and runs it on one machine. Nothing here is deployed."""

@@ -1,7 +1,7 @@
 """AWS clients, made once per execution environment from one session.
 
-From botocore, not boto3, which would only add to the start. Every session loads data files of its own and every
-client opens connections of its own, so everybody asks here.
+From botocore, not boto3, which would only add to the start. Every session loads data files of its own and
+every client opens connections of its own, so everybody asks here.
 """
 
 from functools import cache

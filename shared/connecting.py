@@ -37,6 +37,8 @@ _ALPHABET = string.ascii_letters + string.digits
 
 def connect(new: schemas.NewStore, caller: Caller, http: Http, now: datetime) -> Store:
     """A new store, proved, stored in one transaction, and its first sync queued."""
+    from cuid2 import create_id  # only a new store needs one
+
     caller.require_team(new.team_id)
     adapter = _adapter(new.platform)
     given = new.secrets()
@@ -44,11 +46,37 @@ def connect(new: schemas.NewStore, caller: Caller, http: Http, now: datetime) ->
     if new.store_id is not None and new.store_id != identity.store_id:
         raise problems.IdentityMismatch(f"The credentials open {identity.store_id!r}, not the store that you named.")
     webhook_secret = new.webhook_secret.get_secret_value() if new.webhook_secret else new_webhook_secret()
-    store = _new_store(new, caller, identity, now)
+    store = new_store(create_id(), new, caller, identity, now)
     state = SyncState(store.id, slot=stores.slot_of(store))
     stores.insert(store, sealed(store, given, {"current": webhook_secret}, now), state)
     _begin(store, "connect")
     return store
+
+
+def new_store(id: str, new: schemas.NewStore, caller: Caller, identity: Identity, now: datetime) -> Store:
+    """The row of a store whose credentials opened ``identity``: what the platform says goes first."""
+    return Store(
+        id,
+        name=new.name,
+        platform=new.platform,
+        store_id=identity.store_id,
+        store_name=identity.store_name,
+        domain=identity.domain,
+        currency=identity.currency or new.currency or "USD",
+        timezone=identity.timezone or new.timezone or "UTC",
+        is_active=new.is_active,
+        is_primary=new.is_primary,
+        settings=stores.settings_text(new.settings.as_json() if new.settings is not None else None),
+        metadata=stores.metadata_text(new.metadata),
+        user_id=caller.user_id,
+        team_id=new.team_id,
+        created_at=now,
+        updated_at=now,
+        status=Status.CONNECTED,
+        version=1,
+        created_key=stores.created_key(now, id),
+        platform_shard=f"{new.platform}#{wheel.shard_of(id)}",
+    )
 
 
 def reconnect(
@@ -144,34 +172,6 @@ def _prove(adapter: Platform, domain: str, given: Mapping[str, str], http: Http)
         return adapter.probe(Connection(domain, given), http)
     except PlatformError as error:
         raise _REFUSALS[error.refusal](error.detail) from error
-
-
-def _new_store(new: schemas.NewStore, caller: Caller, identity: Identity, now: datetime) -> Store:
-    from cuid2 import create_id  # only a new store needs one
-
-    id = create_id()
-    return Store(
-        id,
-        name=new.name,
-        platform=new.platform,
-        store_id=identity.store_id,
-        store_name=identity.store_name,
-        domain=identity.domain,
-        currency=identity.currency or new.currency or "USD",
-        timezone=identity.timezone or new.timezone or "UTC",
-        is_active=new.is_active,
-        is_primary=new.is_primary,
-        settings=stores.settings_text(new.settings.as_json() if new.settings is not None else None),
-        metadata=stores.metadata_text(new.metadata),
-        user_id=caller.user_id,
-        team_id=new.team_id,
-        created_at=now,
-        updated_at=now,
-        status=Status.CONNECTED,
-        version=1,
-        created_key=stores.created_key(now, id),
-        platform_shard=f"{new.platform}#{wheel.shard_of(id)}",
-    )
 
 
 def _begin(store: Store, trigger: str) -> None:

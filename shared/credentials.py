@@ -49,7 +49,7 @@ def unseal(purpose: Purpose, store_id: str, platform: str, sealed: bytes, now: d
     Do not keep what it gives across requests: a key that was disabled would not bite in time.
     """
     try:
-        message = sealed_message.parse(sealed)
+        message = SealedMessage(sealed)
         version = _version(message, purpose, store_id)
         key = keys.version(purpose, keys.group_of(store_id), version, now)
         return Secrets(json.loads(message.open(key.secret, _context(purpose, store_id, platform))))
@@ -60,7 +60,7 @@ def unseal(purpose: Purpose, store_id: str, platform: str, sealed: bytes, now: d
 def is_current(purpose: Purpose, store_id: str, sealed: bytes, now: datetime) -> bool:
     """Whether the group's current key sealed this; if not, it is time to :func:`reseal`."""
     try:
-        version = _version(sealed_message.parse(sealed), purpose, store_id)
+        version = _version(SealedMessage(sealed), purpose, store_id)
     except sealed_message.Unreadable:
         raise CredentialsUnreadable from None
     return version == keys.current_version(purpose, keys.group_of(store_id), now)

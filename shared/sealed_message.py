@@ -1,9 +1,9 @@
 """Reads AWS Encryption SDK messages, of the one kind that :mod:`shared.credentials` writes.
 
 The library costs the start of a function a third of a boto3 client, which those that only open credentials
-have no time for; this costs a few milliseconds. It takes far less than the library does: version 2 of the format,
-suite 0x0478, one data key wrapped by a raw AES key, one frame, and exactly the expected encryption context.
-The tests hold it to the library.
+have no time for; this costs a few milliseconds. It takes far less than the library does: version 2 of the
+format, suite 0x0478, one data key wrapped by a raw AES key, one frame, and exactly the expected encryption
+context. The tests hold it to the library.
 
 https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/message-format.html
 https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message.md
@@ -11,7 +11,6 @@ https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-for
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -31,8 +30,9 @@ _ONE_DATA_KEY: Final = bytes.fromhex("0001")
 _FRAMED: Final = bytes.fromhex("02")
 _TAG_BITS_AND_IV_LENGTH: Final = bytes.fromhex("00000080 0000000c")
 _FINAL_FRAME: Final = bytes.fromhex("ffffffff 00000001")
-_HEADER_IV: Final = bytes(12)
-_FRAME_IV: Final = (1).to_bytes(12)
+_IV_LENGTH: Final = 12
+_HEADER_IV: Final = bytes(_IV_LENGTH)
+_FRAME_IV: Final = (1).to_bytes(_IV_LENGTH)
 _TAG_LENGTH: Final = 16
 
 
@@ -40,72 +40,51 @@ class Unreadable(Exception):
     """The bytes are not such a message, or not one of this key and context."""
 
 
-@dataclass(frozen=True, slots=True)
 class SealedMessage:
-    """The parts of a message. Nothing in it is proved genuine until it is opened."""
+    """A message in its parts. Nothing in it is proved genuine until it is opened."""
 
-    key_name: str
-    message_id: bytes = field(repr=False)
-    context: bytes = field(repr=False)
-    key_iv: bytes = field(repr=False)
-    wrapped_key: bytes = field(repr=False)
-    commitment: bytes = field(repr=False)
-    header: bytes = field(repr=False)
-    header_tag: bytes = field(repr=False)
-    frame: bytes = field(repr=False)
+    def __init__(self, message: bytes) -> None:
+        """Take ``message`` apart, or raise :class:`Unreadable` where it is of another kind than ours."""
+        rest = _Rest(message)
+        rest.expect(_VERSION + _SUITE)
+        self._id = rest.take(32)
+        self._context = rest.take(rest.number(2))
+        rest.expect(_ONE_DATA_KEY + _sized(PROVIDER.encode()))
+        key_info = _Rest(rest.take(rest.number(2)))
+        key_name = key_info.take(len(key_info) - len(_TAG_BITS_AND_IV_LENGTH) - _IV_LENGTH)
+        key_info.expect(_TAG_BITS_AND_IV_LENGTH)
+        self._key_iv = key_info.take(_IV_LENGTH)
+        self._wrapped_key = rest.take(rest.number(2))
+        rest.expect(_FRAMED + FRAME_LENGTH.to_bytes(4))
+        self._commitment = rest.take(32)
+        self._header = message[: rest.at]
+        self._header_tag = rest.take(_TAG_LENGTH)
+        rest.expect(_FINAL_FRAME + _FRAME_IV)
+        self._frame = rest.take(rest.number(4) + _TAG_LENGTH)
+        if len(rest) > 0 or not key_name.isascii():
+            raise Unreadable
+        self.key_name = key_name.decode("ascii")
 
     def open(self, wrapping_key: bytes, context: Mapping[str, str]) -> bytes:
         """What is sealed, or :class:`Unreadable` where one bit or one pair of the context differs."""
-        if not hmac.compare_digest(self.context, _serialized(context)):
+        if self._context != _serialized(context):
             raise Unreadable
         try:
-            data_key = AESGCM(wrapping_key).decrypt(self.key_iv, self.wrapped_key, self.context)
-            if not hmac.compare_digest(self.commitment, self._derived(data_key, b"COMMITKEY")):
+            data_key = AESGCM(wrapping_key).decrypt(self._key_iv, self._wrapped_key, self._context)
+            if not hmac.compare_digest(self._commitment, self._derived(data_key, b"COMMITKEY")):
                 raise Unreadable
             cipher = AESGCM(self._derived(data_key, _SUITE + b"DERIVEKEY"))
-            cipher.decrypt(_HEADER_IV, self.header_tag, self.header)
-            return cipher.decrypt(_FRAME_IV, self.frame, self._frame_context())
+            cipher.decrypt(_HEADER_IV, self._header_tag, self._header)
+            return cipher.decrypt(_FRAME_IV, self._frame, self._frame_context())
         except (InvalidTag, ValueError):
             raise Unreadable from None
 
     def _derived(self, data_key: bytes, label: bytes) -> bytes:
-        return HKDF(SHA512(), length=32, salt=self.message_id, info=label).derive(data_key)
+        return HKDF(SHA512(), length=32, salt=self._id, info=label).derive(data_key)
 
     def _frame_context(self) -> bytes:
-        length = len(self.frame) - _TAG_LENGTH
-        return self.message_id + b"AWSKMSEncryptionClient Final Frame" + _FINAL_FRAME[4:] + length.to_bytes(8)
-
-
-def parse(message: bytes) -> SealedMessage:
-    """The parts of ``message``, or :class:`Unreadable` where it is of another kind than ours."""
-    rest = _Rest(message)
-    rest.expect(_VERSION + _SUITE)
-    message_id = rest.take(32)
-    context = rest.take(rest.number(2))
-    rest.expect(_ONE_DATA_KEY + _sized(PROVIDER.encode()))
-    key_info = _Rest(rest.take(rest.number(2)))
-    key_name = key_info.take(len(key_info) - 20)
-    key_info.expect(_TAG_BITS_AND_IV_LENGTH)
-    wrapped_key = rest.take(rest.number(2))
-    rest.expect(_FRAMED + FRAME_LENGTH.to_bytes(4))
-    commitment = rest.take(32)
-    header = message[: rest.at]
-    header_tag = rest.take(_TAG_LENGTH)
-    rest.expect(_FINAL_FRAME + _FRAME_IV)
-    frame = rest.take(rest.number(4) + _TAG_LENGTH)
-    if len(rest) > 0 or not key_name.isascii():
-        raise Unreadable
-    return SealedMessage(
-        key_name=key_name.decode("ascii"),
-        message_id=message_id,
-        context=context,
-        key_iv=key_info.take(12),
-        wrapped_key=wrapped_key,
-        commitment=commitment,
-        header=header,
-        header_tag=header_tag,
-        frame=frame,
-    )
+        length = len(self._frame) - _TAG_LENGTH
+        return self._id + b"AWSKMSEncryptionClient Final Frame" + _FINAL_FRAME[4:] + length.to_bytes(8)
 
 
 class _Rest:

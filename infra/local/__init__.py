@@ -1,0 +1,1 @@
+"""What a laptop needs instead of AWS and the platforms."""

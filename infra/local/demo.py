@@ -62,7 +62,7 @@ def _woocommerce(api: httpx.Client, sandbox: httpx.Client) -> Row:
 
 
 def _connect(api: httpx.Client, shop: Json) -> Json:
-    key = next(key for key in shop["keys"] if key["permissions"] == "read_write")
+    key = shop["keys"]["read_write"]
     new = {
         "name": "Demo shop",
         "platform": "WOO_COMMERCE",
@@ -105,7 +105,7 @@ def _agrees(api: httpx.Client, sandbox: httpx.Client, path: str, control: str) -
 def _there(rows: list[Json]) -> dict[str, str]:
     """What should be with us: the ids and times of all that the merchant has not put into the bin."""
     return {
-        str(row["id"]): f"{row['date_modified_gmt']}Z"
+        str(row["id"]): f"{row['modified_gmt']}Z"
         for row in rows
         if row["status"] != "trash" and row.get("type") != "variation"
     }

@@ -22,9 +22,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ministack import app
-from ministack.core import iam_actions, lambda_runtime
-
 Context = dict[str, Any]
 
 
@@ -76,6 +73,9 @@ def end_with_the_starter() -> None:
 
 
 if __name__ == "__main__":
+    from ministack import app
+    from ministack.core import iam_actions, lambda_runtime
+
     iam_actions.request_tag_context = with_encryption_context(iam_actions.request_tag_context)
     iam_actions.extract_iam_action = without_batches(iam_actions.extract_iam_action)
     # Its own view of zipfile only: elsewhere ministack opens archives that have no file.

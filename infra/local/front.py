@@ -12,7 +12,7 @@ METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 HOP_BY_HOP = {b"connection", b"content-length", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"}
 
 
-def app(engine: str, api_id: str) -> Starlette:
+def app(engine: str, api_id: str, transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
     """Everything that is asked here is asked of the HTTP API ``api_id`` at ``engine``."""
     # By path, not by the host name ID.execute-api.localhost: under that, ministack answers /health itself.
     place = f"/_aws/execute-api/{api_id}/$default".encode()
@@ -20,7 +20,7 @@ def app(engine: str, api_id: str) -> Starlette:
     async def forward(request: Request) -> Response:
         target = httpx.URL(engine, raw_path=place + request.scope["raw_path"] + _query(request))
         headers = _end_to_end(request.headers.raw)
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60, trust_env=False, transport=transport) as client:
             answer = await client.request(request.method, target, headers=headers, content=await request.body())
         response = Response(answer.content, answer.status_code)
         response.raw_headers += [pair for pair in _end_to_end(answer.headers.raw) if pair[0] != b"content-encoding"]

@@ -77,7 +77,7 @@ class Web:
     def __init__(self, client: httpx.Client, site: Site) -> None:
         self.client = client
         self.site = site
-        self.auth: tuple[str, str] | None = (site.shop.keys[0].consumer_key, site.shop.keys[0].consumer_secret)
+        self.auth: tuple[str, str] = (site.shop.keys[0].consumer_key, site.shop.keys[0].consumer_secret)
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         """One REST call below wc/v3."""

@@ -1,5 +1,6 @@
 """The sandbox's WooCommerce: as the recordings, as the plugin's rules, as other people's client expects."""
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -23,8 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from woocommerce import API
 
-from infra.local.sandbox.server import Running
-from infra.local.sandbox.woo_shop import php_json
+from infra.local.sandbox.server import Running, Sandbox
+from infra.local.sandbox.woo_shop import Sizes, php_json
 from infra.local.sandbox.woocommerce import MERCHANT_PASSWORD
 from tests.sandbox.conftest import (
     BASE_URL,
@@ -417,7 +418,6 @@ def test_answers_403_to_a_user_without_rights(web: Web) -> None:
 
 
 def test_forgets_a_key_at_once_or_after_some_calls(web: Web) -> None:
-    assert web.auth
     web.control("POST", "/revoke", consumer_key=web.auth[0], after_calls=2)
 
     statuses = [web.call("GET", "orders").status_code for _ in range(4)]
@@ -688,6 +688,62 @@ def test_answers_a_batch_entry_by_entry(web: Web) -> None:
     assert web.call("POST", "orders/batch", {"create": [{}] * 101}).status_code == 413
 
 
+def test_makes_changes_and_deletes_a_variation(web: Web) -> None:
+    parent = web.get("products", type="variable")[0]
+    path = f"products/{parent['id']}/variations"
+
+    made = web.make(path, {"regular_price": "0.99", "sku": "X", "attributes": [{"name": "Größe", "option": "XXL"}]})
+
+    own = f"{path}/{made['id']}"
+    assert web.get(own)["name"] == "XXL"
+    assert web.get(f"products/{parent['id']}")["variations"][-1] == made["id"]
+    assert web.get(f"products/{parent['id']}")["price"] == "0.99"
+    assert web.call("PUT", f"{path}/{parent['id']}", {"sku": "Y"}).status_code == 400
+    assert web.call("DELETE", own).status_code == 200
+    assert made["id"] not in {one["id"] for one in web.get(path)}
+    assert web.call("DELETE", f"{own}?force=true").status_code == 200
+    assert web.call("GET", own).status_code == 404
+
+
+def test_trashes_and_deletes_products_with_their_variations(web: Web) -> None:
+    parent = web.get("products", type="variable")[0]
+
+    done = web.call("POST", "products/batch", {"delete": [parent["id"]], "create": [{"name": "Neu"}]}).json()
+
+    assert done["delete"][0]["id"] == parent["id"]
+    assert web.call("GET", f"products/{parent['variations'][0]}").status_code == 404
+    path = f"products/{done['create'][0]['id']}"
+    assert web.call("DELETE", path).json()["status"] == "publish"
+    assert (web.get(path)["status"], web.call("DELETE", path).status_code) == ("trash", 410)
+    assert [one["id"] for one in web.get("products", status="trash")] == [done["create"][0]["id"]]
+
+
+def test_lists_the_refunds_of_an_order(web: Web) -> None:
+    order = web.get("orders", status="completed")[0]
+    path = f"orders/{order['id']}/refunds"
+
+    refund = web.make(path, {"amount": "1.50", "reason": "Bruch"})
+
+    assert web.get(path) == [web.get(f"{path}/{refund['id']}")] == [refund]
+    assert web.call("POST", path, {"amount": "0"}).json()["code"] == "woocommerce_rest_invalid_order_refund"
+    assert web.call("DELETE", f"{path}/{refund['id']}").status_code == 501
+    assert [web.call("GET", other).status_code for other in (f"{path}/1", "orders/1/refunds/1")] == [404, 404]
+
+
+def test_refuses_broken_json(web: Web) -> None:
+    answer = web.client.post(
+        "/shop/wp-json/wc/v3/orders", content=b"{", headers={"Content-Type": "application/json"}, auth=web.auth
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "rest_invalid_json")
+
+
+def test_tells_its_version(web: Web) -> None:
+    status = web.get("system_status", _fields="environment,settings")
+
+    assert (status["environment"]["version"], status["settings"]["currency"]) == ("10.5.2", "EUR")
+
+
 def test_wants_prices_as_text_and_no_sku_twice(web: Web) -> None:
     number = web.call("POST", "products", {"name": "x", "regular_price": 9.99})
     taken = web.call("POST", "products", {"name": "x", "sku": "SIM-0001"})
@@ -862,6 +918,61 @@ def test_meets_a_fault_as_often_as_ordered_where_ordered(web: Web) -> None:
     assert {web.call("GET", "orders").status_code for _ in range(3)} == {500}
     web.control("DELETE", "/faults")
     assert web.call("GET", "orders").status_code == 200
+
+
+def test_acts_as_the_merchant(web: Web) -> None:
+    product = web.control("POST", "/products", name="Neu", regular_price="5.00")
+    web.control("PUT", f"/products/{product['id']}", price="6.00", manage_stock=True, stock_quantity=4)
+
+    seen = web.get(f"products/{product['id']}")
+
+    assert (seen["price"], seen["stock_quantity"], seen["stock_status"]) == ("6.00", 4, "instock")
+    web.control("POST", f"/products/{product['id']}/delete")
+    assert web.call("GET", f"products/{product['id']}").status_code == 404
+    order_id = web.control("POST", "/orders", line_items=[{"product_id": stocked(web)}])["id"]
+    web.control("POST", f"/orders/{order_id}/refund", amount="1")
+    web.control("POST", f"/orders/{order_id}/trash")
+    assert web.get(f"orders/{order_id}")["status"] == "trash"
+    web.control("POST", f"/orders/{order_id}/restore")
+    web.control("POST", f"/orders/{order_id}/delete")
+    assert web.call("GET", f"orders/{order_id}").status_code == 404
+    for path in (f"orders/{order_id}/trash", "products/1/trash", f"products/{stocked(web)}/burn"):
+        assert web.client.post(f"{CONTROL}/shop/{path}").status_code == 404
+
+
+def test_opens_and_closes_shops(web: Web, open_shop: Callable[..., Web]) -> None:
+    other = open_shop("other", products=1, variable=0, orders=1, timezone="America/New_York", currency="USD")
+
+    assert web.client.get("/_sandbox").json()["woocommerce"]["shops"] == ["shop", "other"]
+    assert other.get("data/currencies/current")["code"] == "USD"
+    assert other.call("GET", "orders", auth=web.auth).status_code == 401
+    other.control("DELETE", "")
+    assert web.client.get("/other/wp-json/").status_code == 404
+    assert [web.client.get(path).status_code for path in ("/shop", "/shop/", "/shop/cart")] == [200, 200, 404]
+
+
+def test_delivers_by_itself_unless_paused(clock: Clock) -> None:
+    came = asyncio.Event()
+
+    def receiver(request: httpx.Request) -> httpx.Response:
+        if "x-wc-webhook-id" in request.headers:
+            came.set()
+        return httpx.Response(200)
+
+    async def run() -> list[int]:
+        transport = httpx.MockTransport(receiver)
+        sandbox = Sandbox(clock=clock, http=lambda: httpx.AsyncClient(transport=transport), deliver_every=0.001)
+        sites = [sandbox.woocommerce.open(name, sizes=Sizes(0, 0, 0, 0)) for name in ("paused", "open")]
+        sites[0].webhooks.paused = True
+        async with sandbox.app.router.lifespan_context(sandbox.app):
+            for site in sites:
+                wish = {"topic": "order.created", "delivery_url": "https://localhost:19500/ok"}
+                await site.webhooks.create(site.shop.admin, wish)
+                site.shop.create_order({})
+            await asyncio.wait_for(came.wait(), 10)
+        return [site.webhooks.waiting for site in sites]
+
+    assert asyncio.run(run()) == [1, 0]
 
 
 def test_refuses_a_fault_that_does_not_exist(web: Web) -> None:

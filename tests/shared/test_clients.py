@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.transactions import TransactWrite
-from tests.shared.conftest import KeyService
 
 from shared import clients
 from shared.tables import Table, connection, table_name
+from tests.shared.conftest import KeyService
 
 
 class Claim(Table):

@@ -8,11 +8,11 @@ from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
 from aws_encryption_sdk.identifiers import AlgorithmSuite, EncryptionKeyType, WrappingAlgorithm
 from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
 from aws_encryption_sdk.key_providers.raw import RawMasterKey
-from tests.shared.conftest import KeyService
 
 from shared import credentials, keys
 from shared.credentials import CredentialsUnreadable, Secrets
 from shared.keys import HELD, GroupKey, KeyUnavailable, Purpose
+from tests.shared.conftest import KeyService
 
 NOW = datetime(2026, 1, 20, 10, tzinfo=UTC)
 STORE = "clxstore001"
@@ -58,9 +58,7 @@ def test_the_library_reads_what_was_sealed_under_its_strictest_policy() -> None:
 
     _, header = library.decrypt(
         source=sealed(),
-        key_provider=RawMasterKey(
-            provider_id="storelink", key_id=f"api/{key.group}/1", wrapping_key=wrapping_key
-        ),
+        key_provider=RawMasterKey(provider_id="storelink", key_id=f"api/{key.group}/1", wrapping_key=wrapping_key),
     )
 
     assert header.algorithm is AlgorithmSuite.AES_256_GCM_HKDF_SHA512_COMMIT_KEY
@@ -94,7 +92,7 @@ def test_refuses_what_was_sealed_for_something_else(purpose: Purpose, store_id: 
 @pytest.mark.usefixtures("key_service")
 def test_refuses_another_stores_blob_even_within_its_group() -> None:
     group = keys.group_of(STORE)
-    neighbour = next(id for id in map(str, range(10_000)) if keys.group_of(id) == group)
+    neighbour = next(name for name in map(str, range(10_000)) if keys.group_of(name) == group)
     blob = credentials.seal(Purpose.API, neighbour, PLATFORM, PLAIN, NOW)
 
     with pytest.raises(CredentialsUnreadable):
@@ -200,9 +198,7 @@ def test_asks_kms_nothing_when_warm(key_service: KeyService) -> None:
 
 
 @pytest.mark.parametrize("refusal", ["DisabledException", "ThrottlingException"])
-def test_a_refusal_of_kms_passes_through_once_the_held_key_runs_out(
-    key_service: KeyService, refusal: str
-) -> None:
+def test_a_refusal_of_kms_passes_through_once_the_held_key_runs_out(key_service: KeyService, refusal: str) -> None:
     blob = sealed()
     key_service.failing_with = refusal
 

@@ -4,15 +4,23 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
-from tests.shared.conftest import KeyService
 
 from shared import clients, keys, settings
 from shared.keys import HELD, GroupKey, KeyUnavailable, KeyUnknown, Purpose
+from tests.shared.conftest import KeyService
 
 NOW = datetime(2026, 1, 20, 10, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
+
+
+def read(group: str) -> dict[str, Any]:
+    """A group's item in the table."""
+    answer = clients.dynamodb().get_item(TableName="storelink-key-groups", Key={"group": {"S": group}})
+    item: dict[str, Any] = answer["Item"]
+    return item
 
 
 def test_makes_a_groups_key_once_and_finds_it_again(key_service: KeyService) -> None:
@@ -37,7 +45,7 @@ def test_every_purpose_and_group_has_a_key_of_its_own() -> None:
 def test_each_purpose_uses_its_kms_key_under_a_context_that_names_purpose_and_group() -> None:
     keys.current(Purpose.WEBHOOK, 7, NOW)
 
-    item = clients.dynamodb().get_item(TableName="storelink-key-groups", Key={"group": {"S": "webhook#7"}})["Item"]
+    item = read("webhook#7")
     opened = clients.kms().decrypt(
         KeyId=settings.current().webhook_secrets_key,
         CiphertextBlob=item["versions"]["M"]["1"]["B"],
@@ -52,7 +60,7 @@ def test_each_purpose_uses_its_kms_key_under_a_context_that_names_purpose_and_gr
 @pytest.mark.usefixtures("key_service")
 def test_a_wrapped_key_moved_to_another_group_does_not_unwrap() -> None:
     keys.current(Purpose.API, 7, NOW)
-    item = clients.dynamodb().get_item(TableName="storelink-key-groups", Key={"group": {"S": "api#7"}})["Item"]
+    item = read("api#7")
     clients.dynamodb().put_item(TableName="storelink-key-groups", Item={**item, "group": {"S": "api#8"}})
 
     with pytest.raises(KeyUnavailable):
@@ -148,12 +156,13 @@ def test_another_environment_that_made_the_group_first_wins(key_service: KeyServ
     others: list[GroupKey] = []
 
     def other_environment(**_: object) -> None:
-        clients.dynamodb().meta.events.unregister("before-call.dynamodb.PutItem", unique_id="race")
+        events.unregister("before-call.dynamodb.PutItem", unique_id="race")
         keys._locks.clear()
         others.append(keys.current(Purpose.API, 7, NOW))
         keys.forget()
 
-    clients.dynamodb().meta.events.register("before-call.dynamodb.PutItem", other_environment, unique_id="race")
+    events = clients.dynamodb().meta.events
+    events.register("before-call.dynamodb.PutItem", other_environment, unique_id="race")
 
     ours = keys.current(Purpose.API, 7, NOW)
 
@@ -180,13 +189,12 @@ def test_of_two_rotations_at_once_one_happens() -> None:
     keys.current(Purpose.API, 7, NOW)
 
     def other_environment(**_: object) -> None:
-        clients.dynamodb().meta.events.unregister("before-call.dynamodb.UpdateItem", unique_id="race")
+        events.unregister("before-call.dynamodb.UpdateItem", unique_id="race")
         keys._locks.clear()
         keys.rotate(Purpose.API, 7, NOW)
 
-    clients.dynamodb().meta.events.register(
-        "before-call.dynamodb.UpdateItem", other_environment, unique_id="race"
-    )
+    events = clients.dynamodb().meta.events
+    events.register("before-call.dynamodb.UpdateItem", other_environment, unique_id="race")
 
     assert keys.rotate(Purpose.API, 7, NOW) == 2
 
@@ -222,9 +230,9 @@ def test_knows_no_version_that_was_never_made() -> None:
 def test_prints_no_secret() -> None:
     key = keys.current(Purpose.API, 7, NOW)
 
-    printed = repr(key) + repr(keys._rings)
+    printed = f"{key} {key!r} {keys._rings}"
 
-    assert "version=1" in printed
+    assert "GroupKey(api/7/1)" in printed
     assert repr(key.secret)[2:-1] not in printed
 
 

@@ -25,7 +25,11 @@ KINDS = {
 
 
 @pytest.fixture(autouse=True)
-def rows(aws):
+def _rows(aws):
+    rows_again()
+
+
+def rows_again():
     for kind in KINDS:
         Claim(kind, store="old").save()
 
@@ -40,24 +44,24 @@ def now_stored():
     return {row.claim: row.store for row in Claim.scan()}
 
 
-@pytest.mark.parametrize("order", permutations(KINDS), ids="-".join)
 @pytest.mark.parametrize("failing", KINDS)
-def test_raises_what_the_failed_step_means_in_whatever_order_the_steps_come(order, failing):
-    steps = [
-        KINDS[kind](Claim.store == ("another" if kind == failing else "old"), Refused(kind)) for kind in order
-    ]
+def test_raises_what_the_failed_step_means_in_whatever_order_the_steps_come(failing):
+    for order in permutations(KINDS):
+        found = {kind: "another" if kind == failing else "old" for kind in order}
+        steps = [KINDS[kind](Claim.store == found[kind], Refused(kind)) for kind in order]
 
-    with pytest.raises(Refused, match=f"^{failing}$"):
-        commit(steps)
+        with pytest.raises(Refused, match=f"^{failing}$"):
+            commit(steps)
 
     assert set(now_stored().values()) == {"old"}
 
 
-@pytest.mark.parametrize("order", permutations(KINDS), ids="-".join)
-def test_takes_all_steps_in_whatever_order_they_come(order):
-    commit([KINDS[kind](Claim.store == "old", Refused(kind)) for kind in order])
+def test_takes_all_steps_or_none_in_whatever_order_they_come():
+    for order in permutations(KINDS):
+        rows_again()
+        commit([KINDS[kind](Claim.store == "old", Refused(kind)) for kind in order])
 
-    assert now_stored() == {"check": "old", "put": "new", "update": "new"}
+        assert now_stored() == {"check": "old", "put": "new", "update": "new"}
 
 
 def test_two_steps_of_one_kind_are_told_apart():
