@@ -48,3 +48,13 @@ def functions(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def statements(function: dict[str, Any]) -> list[dict[str, Any]]:
     """The IAM statements of a function."""
     return [each for policy in function.get("Policies", []) for each in policy["Statement"]]
+
+
+def granted_actions(template: dict[str, Any]) -> set[str]:
+    """All that any function may do."""
+    return {
+        action
+        for function in functions(template).values()
+        for statement in statements(function)
+        for action in statement["Action"]
+    }

@@ -15,7 +15,7 @@ from infra import botocore_data, build, template
 # Imports every handler with nothing but the artifact and the standard library at hand, and makes the clients that the
 # template grants actions for. A module that has to be compiled stops it.
 IMPORT_ALL = """
-import importlib._bootstrap_external as external, json, sys
+import importlib, importlib._bootstrap_external as external, json, sys
 def compile_nothing(self, data, path, **_):
     raise SystemExit(f"compiled at import: {path}")
 external.SourceLoader.source_to_code = compile_nothing
@@ -32,9 +32,10 @@ assert not elsewhere, elsewhere
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Where the artifact for this machine was built, once for all workers."""
-    shared = tmp_path_factory.getbasetemp().parent / "build"
+    own = tmp_path_factory.getbasetemp()
+    shared = (own if worker_id == "master" else own.parent) / "build"
     shared.mkdir(exist_ok=True)
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -151,7 +152,10 @@ MODEL = {
         "DeleteThing": {"input": {"shape": "DeleteThingInput"}},
     },
     "shapes": {
-        "GetThingInput": {"type": "structure", "members": {"documentation": {"shape": "Text", "documentation": "Long"}}},
+        "GetThingInput": {
+            "type": "structure",
+            "members": {"documentation": {"shape": "Text", "documentation": "Long"}},
+        },
         "DeleteThingInput": {"type": "structure", "members": {}},
         "Text": {"type": "string"},
     },
@@ -180,7 +184,12 @@ def test_keeps_an_operation_with_the_shapes_it_uses(data: Path) -> None:
         "GetThingInput": {"type": "structure", "members": {"documentation": {"shape": "Text"}}},
         "Text": {"type": "string"},
     }
-    assert sorted(path.name for path in data.rglob("*")) == ["2020-01-01", "endpoints.json", "example", "service-2.json"]
+    assert sorted(path.name for path in data.rglob("*")) == [
+        "2020-01-01",
+        "endpoints.json",
+        "example",
+        "service-2.json",
+    ]
     assert json.loads((data / "endpoints.json").read_text())["partitions"][0]["services"] == {"example": {}}
 
 

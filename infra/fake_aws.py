@@ -1,0 +1,69 @@
+"""An AWS inside this process (moto), with the tables as the template has them; for tests and benchmarks."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from infra import template
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_REGION": "eu-central-1",
+    "TABLE_PREFIX": "storelink",
+    "PUBLIC_URL": "https://api.example.com",
+    "API_CREDENTIALS_KEY": "alias/storelink-api-credentials",
+    "WEBHOOK_SECRETS_KEY": "alias/storelink-webhook-secrets",
+    "EVENT_BUS": "storelink",
+    "SYNC_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-sync",
+    "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery",
+    "REMOVAL_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-removal",
+    "TEAMS_CLAIM": "teams",
+    "KEY_GROUPS": "4",
+    "SHARDS": "2",
+    "POWERTOOLS_SERVICE_NAME": "storelink",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+}
+"""What a function is told; two shards and four groups, so that a test sees more than one of each."""
+
+os.environ.update(ENVIRONMENT)
+
+from moto import mock_aws  # noqa: E402 the environment comes first
+
+from shared import clients, intake, keys, wheel  # noqa: E402 they read it
+
+_PARTS = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
+
+
+@contextmanager
+def account() -> Iterator[None]:
+    """An account with our tables, keys, queues and bus, and nothing in them."""
+    _forget()
+    with mock_aws():
+        _create()
+        yield
+    _forget()
+
+
+def _create() -> None:
+    for table in template.of_type(template.load(), "AWS::DynamoDB::Table").values():
+        properties = table["Properties"]
+        name = properties["TableName"]["Fn::Sub"].replace("${AWS::StackName}", ENVIRONMENT["TABLE_PREFIX"])
+        parts: dict[str, Any] = {part: properties[part] for part in _PARTS & properties.keys()}
+        clients.dynamodb().create_table(TableName=name, **parts)
+    for alias in (ENVIRONMENT["API_CREDENTIALS_KEY"], ENVIRONMENT["WEBHOOK_SECRETS_KEY"]):
+        key = clients.kms().create_key()["KeyMetadata"]["KeyId"]
+        clients.kms().create_alias(AliasName=alias, TargetKeyId=key)
+    for queue in ("sync", "delivery", "removal"):
+        clients.sqs().create_queue(QueueName=f"storelink-{queue}")
+    clients.events().create_event_bus(Name=ENVIRONMENT["EVENT_BUS"])
+
+
+def _forget() -> None:
+    """Drops what an execution environment remembers."""
+    clients.forget()
+    keys.forget()
+    intake.forget()
+    wheel.forget()
