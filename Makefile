@@ -47,6 +47,8 @@ lock: .tools/uv/.installed ## choose versions anew and write the requirement fil
 		--output-file $(requirements)/runtime.txt
 	$(uv) pip compile --quiet --upgrade pyproject.toml --universal --generate-hashes --python-version 3.11 \
 		--group dev --constraints $(requirements)/runtime.txt --output-file $(requirements)/dev.txt
+	echo uv | $(uv) pip compile --quiet --upgrade - --universal --generate-hashes --python-version 3.11 \
+		--output-file $(requirements)/uv.txt
 	for each in ministack sam; do \
 		$(uv) pip compile --quiet --upgrade $(requirements)/$$each.in --universal --generate-hashes \
 			--python-version 3.11 --output-file $(requirements)/$$each.txt || exit; \

@@ -111,12 +111,7 @@ def _sources(path: Path) -> list[Path]:
 
 def dependencies(target: Target, interpreter: str, folder: Path) -> Path:
     """An archive of the slimmed and compiled dependencies, made anew only if something about it changed."""
-    actions = sorted({
-        action
-        for function in template.functions(template.load()).values()
-        for statement in template.statements(function)
-        for action in statement["Action"]
-    })  # fmt: skip
+    actions = sorted(template.granted_actions(template.load()))
     inputs = [
         REQUIREMENTS.read_bytes(),
         Path(__file__).read_bytes(),

@@ -27,8 +27,6 @@ class Secrets(dict[str, str]):
     def __repr__(self) -> str:
         return f"Secrets({', '.join(sorted(self))})"
 
-    __str__ = __repr__
-
 
 def seal(purpose: Purpose, store_id: str, platform: str, secrets: Mapping[str, str], now: datetime) -> bytes:
     """Seal ``secrets`` so that they open for this purpose, store and platform only."""

@@ -154,13 +154,13 @@ def page(store_id: str, resource: Resource, limit: int, cursor: str | None) -> t
 
 
 def changes(
-    store_id: str, resource: Resource, since: datetime | None, limit: int, cursor: str | None, now: datetime
+    store_id: str, resource: Resource, since: datetime, limit: int, cursor: str | None, now: datetime
 ) -> tuple[list[Json], str]:
     """What changed since, oldest change first, tombstones included; the cursor is always there to come back with."""
     scope = ("changes", store_id, resource)
     position = paging.decode(cursor, *scope)
     table = TABLES[resource]
-    after = position["change"] if position else clock.to_text(since) if since else ""
+    after = position["change"] if position else clock.to_text(since)
     settled = clock.to_text(now - clock.timedelta(seconds=SETTLING_SECONDS))
     if after >= settled:
         return [], paging.encode({"change": after}, *scope)
@@ -236,13 +236,18 @@ def _row(
         store_id,
         record.id,
         version=_version(record.updated_at, observed_at),
-        hash=hashlib.sha256(text).hexdigest()[:32],
+        hash=_hash(record, text),
         body=zlib.compress(text),
         change_key=_change_key(now, record.id),
     )
     if isinstance(row, Order):
         row.created_key = f"{clock.to_text(record.created_at or record.updated_at)}#{record.id}"
     return row
+
+
+def _hash(record: Record, text: bytes) -> str:
+    """Of the contents and the platform's time: a change back and forth is two changes."""
+    return hashlib.sha256(clock.to_text(record.updated_at).encode() + text).hexdigest()[:32]
 
 
 def _is_news(old: SyncedRecord, row: SyncedRecord) -> bool:

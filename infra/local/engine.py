@@ -49,6 +49,22 @@ def without_batches(action: Callable[..., str | None]) -> Callable[..., str | No
     return named
 
 
+def noting(evaluate: Callable[..., Any], journal: Path) -> Callable[..., Any]:
+    """``evaluate``, ministack's verdict on a request, that writes each new verdict down: who, what, on what."""
+    known: set[str] = set()
+
+    def noted(request: Any, *policies: object) -> Any:
+        result = evaluate(request, *policies)
+        line = " ".join((result.decision, request.principal_arn, request.action, request.resource_arn))
+        if line not in known:
+            known.add(line)
+            with journal.open("a") as lines:
+                lines.write(f"{line}\n")
+        return result
+
+    return noted
+
+
 class UnpackedOnce(zipfile.ZipFile):
     """An archive that is unpacked at its first use, and linked to at the next ones."""
 
@@ -74,8 +90,10 @@ def end_with_the_starter() -> None:
 
 if __name__ == "__main__":
     from ministack import app
-    from ministack.core import iam_actions, lambda_runtime
+    from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 
+    if "IAM_JOURNAL" in os.environ:
+        iam_evaluator.evaluate = noting(iam_evaluator.evaluate, Path(os.environ["IAM_JOURNAL"]))
     iam_actions.request_tag_context = with_encryption_context(iam_actions.request_tag_context)
     iam_actions.extract_iam_action = without_batches(iam_actions.extract_iam_action)
     # Its own view of zipfile only: elsewhere ministack opens archives that have no file.

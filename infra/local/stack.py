@@ -38,7 +38,6 @@ from infra.local.routes import Importer, Route
 
 ROOT = Path(__file__).parent.parent.parent
 HOME = ROOT / ".local"
-LOGS = HOME / "logs"
 STACK = "storelink"
 BUCKET = "artifacts"
 REGION = "us-east-1"
@@ -81,22 +80,24 @@ def step(name: str) -> Iterator[None]:
 class Stack:
     """What runs; everything it started ends with ``running``."""
 
-    def __init__(self, running: ExitStack, ports: Ports) -> None:
+    def __init__(self, running: ExitStack, ports: Ports, home: Path = HOME) -> None:
         self._running = running
+        self._home = home.resolve()
+        self._logs = self._home / "logs"
         self._ports = ports.named
         self._aws = f"http://127.0.0.1:{self._ports['aws']}"
         self._sandbox = f"https://localhost:{self._ports['sandbox']}"
         self._https = f"https://localhost:{self._ports['https']}"
         self._api = f"http://127.0.0.1:{self._ports['api']}"
         self._issuer = Issuer(f"http://127.0.0.1:{self._ports['issuer']}", AUDIENCE)
-        self._ca = HOME / "ca"
+        self._ca = self._home / "ca"
         self._authority = self._ca / "ca.pem"
         self._bundle = self._ca / "bundle.pem"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> dict[str, Any]:
         """Start everything, and return where it is."""
-        LOGS.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
         with step("platform sandbox"):
             self._start_sandbox()
         with step("engine (ministack)"):
@@ -132,7 +133,7 @@ class Stack:
         self._bundle.write_bytes(self._authority.read_bytes() + (Path(extra).read_bytes() if extra else b""))
 
     def _start_engine(self) -> None:
-        scratch = HOME / "tmp"  # ministack forgets its own when it is stopped with workers at work
+        scratch = self._home / "tmp"  # ministack forgets its own when it is stopped with workers at work
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         self._running.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -154,10 +155,10 @@ class Stack:
         self._wait_for("ministack", f"{self._aws}/_ministack/health")
 
     def _build(self) -> None:
-        folder = HOME / "build"
+        folder = self._home / "build"
         folder.mkdir(exist_ok=True)
         build.build(build.Target.local(), folder)
-        shutil.copyfile(ROOT / "template.yaml", HOME / "template.yaml")
+        shutil.copyfile(ROOT / "template.yaml", self._home / "template.yaml")
 
     def _deploy(self) -> None:
         self._client("s3").create_bucket(Bucket=BUCKET)
@@ -180,10 +181,10 @@ class Stack:
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "1",
         }
-        with (LOGS / "deploy.log").open("w") as log:
+        with (self._logs / "deploy.log").open("w") as log:
             ended = subprocess.run(
                 command,
-                cwd=HOME,
+                cwd=self._home,
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -191,7 +192,7 @@ class Stack:
                 check=False,
             )
         if ended.returncode:
-            raise StepFailedError(_tail("deploy", 40))
+            raise StepFailedError(self._tail("deploy", 40))
 
     def _serve(self, app: Starlette, name: str, certificate: Path | None = None) -> None:
         """Serve ``app`` in a thread until the stack ends."""
@@ -271,8 +272,10 @@ class Stack:
             "token": users[0]["token"],
             "users": users,
         }
-        (HOME / "endpoints.json").write_text(json.dumps(endpoints, indent=2))
-        self._running.callback((HOME / "endpoints.json").unlink, missing_ok=True)
+        place = self._home / "endpoints.json"
+        place.with_suffix(".new").write_text(json.dumps(endpoints, indent=2))
+        place.with_suffix(".new").replace(place)  # whoever waits for it finds it whole
+        self._running.callback(place.unlink, missing_ok=True)
         return endpoints
 
     def _client(self, service: str) -> Any:
@@ -283,7 +286,7 @@ class Stack:
 
     def _spawn(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
         """Start a process in a group of its own, which ends with us, with what it started itself."""
-        with (LOGS / f"{name}.log").open("w") as log:
+        with (self._logs / f"{name}.log").open("w") as log:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -308,7 +311,7 @@ class Stack:
     def _wait_for(self, name: str, url: str) -> None:
         def answers() -> bool:
             if self._children[name].poll() is not None:
-                raise StepFailedError(f"{name} ended at once:\n{_tail(name, 20)}")
+                raise StepFailedError(f"{name} ended at once:\n{self._tail(name, 20)}")
             try:
                 trusted = ssl.create_default_context(cafile=self._authority) if url.startswith("https") else True
                 return httpx.get(url, timeout=2, trust_env=False, verify=trusted).is_success
@@ -316,6 +319,10 @@ class Stack:
                 return False
 
         _until(answers, f"{name} does not answer at {url}")
+
+    def _tail(self, name: str, lines: int) -> str:
+        path = self._logs / f"{name}.log"
+        return "\n".join([f"{path}:", *path.read_text().splitlines()[-lines:]])
 
 
 def _plain_environment() -> dict[str, str]:
@@ -325,11 +332,6 @@ def _plain_environment() -> dict[str, str]:
 
 def _bearer(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
-
-
-def _tail(name: str, lines: int) -> str:
-    path = LOGS / f"{name}.log"
-    return "\n".join([f"{path}:", *path.read_text().splitlines()[-lines:]])
 
 
 def _until(condition: Callable[[], bool], complaint: str, seconds: float = 30) -> None:
@@ -348,6 +350,7 @@ def main() -> None:
     """Start, then stay or run the demo; leave nothing behind."""
     parser = argparse.ArgumentParser(description="Run the service on this machine.")
     parser.add_argument("--port", type=int, default=8700, help="the first of five")
+    parser.add_argument("--home", type=Path, default=HOME, help="the folder of what it makes: logs, CA, endpoints")
     parser.add_argument("--demo", action="store_true", help="run the demo and end")
     arguments = parser.parse_args()
     ports = Ports(arguments.port)
@@ -357,7 +360,7 @@ def main() -> None:
     started = time.monotonic()
     with ExitStack() as running:
         try:
-            endpoints = Stack(running, ports).start()
+            endpoints = Stack(running, ports, arguments.home).start()
         except StepFailedError as failed:
             raise SystemExit(f"\n{failed}") from None
         print(f"  {'ready':<34}{time.monotonic() - started:6.1f} s\n")

@@ -177,7 +177,10 @@ class Event:
     id: str = ""
     deleted: bool = False
     record: "Record | None" = None
-    """The record itself where the payload is whole; otherwise it is fetched by id."""
+    """The record itself where the payload is whole; otherwise it is fetched by id.
+
+    Its ``currency`` is ``None`` where the payload does not tell: the store's own is meant.
+    """
     access_lost: bool = False
     """The platform told us that our rights are gone: the store must be probed."""
 
@@ -283,7 +286,9 @@ class ReceivesWebhooks(Protocol):
 class ManagesSubscriptions(Protocol):
     """Makes the platform's webhook subscriptions those that should exist."""
 
-    def reconcile(self, connection: Connection, delivery_url: str, secret: str, http: Http) -> Subscribed: ...
+    def reconcile(self, connection: Connection, delivery_url: str, secret: str, http: Http) -> Subscribed:
+        """Creates what is missing, repairs what is off, removes what is too much; others' stay untouched."""
+        ...
 
     def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
         """Removes our subscriptions; what is gone already is fine."""
@@ -294,7 +299,9 @@ class ManagesSubscriptions(Protocol):
 class GuidedGrant(Protocol):
     """The seller grants access at their own store, which posts us the keys, unsigned."""
 
-    def grant_url(self, domain: str, *, app_name: str, state: str, return_url: str, callback_url: str) -> str: ...
+    def grant_url(self, domain: str, *, app_name: str, state: str, return_url: str, callback_url: str) -> str:
+        """Where the seller's browser goes; ``state`` comes back with the keys."""
+        ...
 
     def read_grant(self, body: bytes) -> tuple[str, Mapping[str, str]]:
         """State and credentials of the store's callback; :class:`ValueError` where it is not one."""

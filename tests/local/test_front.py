@@ -1,11 +1,13 @@
 """The front changes nothing about a message."""
 
+import asyncio
+from typing import Any
+
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.testclient import TestClient
 
 from infra.local import front
 
@@ -21,20 +23,28 @@ async def echo(request: Request) -> Response:
 
 
 ENGINE = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST"])])
-CLIENT = TestClient(front.app("http://engine", "api1", httpx.ASGITransport(ENGINE)))
+FRONT = front.app("http://engine", "api1", httpx.ASGITransport(ENGINE))
+
+
+def ask(method: str, path: str, **request: Any) -> httpx.Response:
+    async def asked() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(FRONT), base_url="http://front") as client:
+            return await client.request(method, path, **request)
+
+    return asyncio.run(asked())
 
 
 def test_passes_a_request_on_to_the_api_as_it_is() -> None:
     body = b'{"a": 1,\xff  "b":2}'
 
-    answer = CLIENT.post("/webhooks/WOO_COMMERCE/a%2Fb?x=1&y=%20", content=body, headers={"X-WC-Webhook-ID": "7"})
+    answer = ask("POST", "/webhooks/WOO_COMMERCE/a%2Fb?x=1&y=%20", content=body, headers={"X-WC-Webhook-ID": "7"})
 
     place = b"/_aws/execute-api/api1/$default/webhooks/WOO_COMMERCE/a%2Fb"
     assert answer.content == b"|".join([b"POST", place, b"x=1&y=%20", b"7", body])
 
 
 def test_passes_the_answer_back_as_it_is() -> None:
-    answer = CLIENT.get("/health")
+    answer = ask("GET", "/health")
 
     assert answer.status_code == 202
     assert answer.headers["etag"] == '"3"'

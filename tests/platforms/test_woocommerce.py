@@ -2,6 +2,8 @@
 
 # ruff: noqa: DTZ001, DTZ901, S311 - cursors hold naive times; a model's dice need be no secret
 
+import base64
+import hmac
 import json
 import random
 import re
@@ -898,6 +900,19 @@ def test_no_row_behind_the_cursor_was_skipped_while_rows_moved(seconds, size, se
         shop.clock += timedelta(seconds=rng.choice([1, 60, 600]))
 
 
+def test_the_hour_that_clocks_skip_is_listed_between_times_that_exist():
+    spring = datetime(2026, 3, 29, 2)  # as GMT digits; on clocks in Berlin, 02:00 to 03:00 do not exist
+    reader = Reader(Shop(spring + timedelta(hours=3), random.Random(1), "Europe/Berlin"))
+    for minutes in range(-30, 90, 5):
+        reader.shop.add(spring + timedelta(minutes=minutes))
+
+    reader.cycle()
+
+    assert has_all(reader, reader.shop.rows)
+    asked = {each.get("modified_after", "") for each in reader.shop.asked}
+    assert not any(time.startswith("2026-03-29T02:") for time in asked)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     minutes=st.lists(st.integers(0, 240), min_size=1, max_size=40),
@@ -1114,11 +1129,7 @@ def test_events_of_one_second_differ_in_their_bodies_only():
     assert len({each.delivery.body for each in pair}) == 2
 
 
-def signed(secret: str, key: bytes) -> Delivery:
-    import base64
-    import hmac
-
-    body = b'{"id":1}'
+def signed(key: bytes, body: bytes = b'{"id":1}') -> Delivery:
     return Delivery({"x-wc-webhook-signature": base64.b64encode(hmac.digest(key, body, "sha256")).decode()}, body)
 
 
@@ -1135,7 +1146,11 @@ def signed(secret: str, key: bytes) -> Delivery:
     ],
 )
 def test_the_secret_is_decoded_as_wordpress_decodes_it(stored, key):
-    assert WOO.verify(signed(stored, key), [stored], NOW) is Verdict.GENUINE
+    assert WOO.verify(signed(key), [stored], NOW) is Verdict.GENUINE
+
+
+def test_an_empty_body_is_no_event_whatever_its_signature():
+    assert WOO.verify(signed(b"secret", b""), ["secret"], NOW) is Verdict.FORGED
 
 
 def delivered(topic: str, body: Any) -> list[Event]:

@@ -297,7 +297,6 @@ def test_a_compression_bomb_fills_no_memory(serve, client):
     bomb = b"".join([*(compressor.compress(zeros) for _ in range(128)), compressor.flush()])
     server = serve(answer(bomb, "Content-Encoding: gzip"))
     egress = client()
-    egress.request  # noqa: B018 - made before the measuring begins
 
     tracemalloc.start()
     error = refusal(lambda: egress.request("GET", f"https://shop.example:{server.port}/"))
@@ -451,6 +450,23 @@ def test_threads_share_a_client(serve, client):
 
     assert statuses == [200] * 40
     assert len(server.requests) == 40
+
+
+def test_threads_do_not_wait_for_each_other(serve, client):
+    together = threading.Barrier(4)
+
+    def wait_for_the_others(connection: socket.socket) -> None:
+        together.wait(5)
+        connection.sendall(answer())
+
+    server = serve(wait_for_the_others)
+    egress = client()
+
+    with ThreadPoolExecutor(4) as pool:
+        url = f"https://shop.example:{server.port}/"
+        statuses = list(pool.map(lambda _: egress.request("GET", url).status, range(4)))
+
+    assert statuses == [200] * 4
 
 
 def test_connects_to_the_address_it_checked_and_looks_up_no_second_time(client, monkeypatch):

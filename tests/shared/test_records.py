@@ -102,7 +102,7 @@ def test_a_record_that_was_restored_at_the_platform_comes_back(now):
 
 def test_what_was_never_there_gets_no_tombstone(now):
     assert not records.bury("s", ORDERS, "1", now, now)
-    assert records.changes("s", ORDERS, None, 10, None, now + timedelta(minutes=1))[0] == []
+    assert records.changes("s", ORDERS, now - timedelta(days=1), 10, None, now + timedelta(minutes=1))[0] == []
 
 
 def test_a_delete_is_news_once(now):
@@ -176,12 +176,12 @@ def test_the_change_feed_shows_each_change_once_and_tells_where_to_go_on(now):
     for number in range(5):
         save(record(f"x{number}", now), now + timedelta(seconds=number))
     later = now + timedelta(minutes=1)
-    first, cursor = records.changes("s", ORDERS, None, 3, None, later)
-    rest, cursor = records.changes("s", ORDERS, None, 3, cursor, later)
+    first, cursor = records.changes("s", ORDERS, now - timedelta(days=1), 3, None, later)
+    rest, cursor = records.changes("s", ORDERS, now - timedelta(days=1), 3, cursor, later)
     save(record("x1", now + timedelta(seconds=90), n=2), now + timedelta(seconds=90))
     records.bury("s", ORDERS, "x2", now + timedelta(seconds=95), now + timedelta(seconds=95))
 
-    news, _ = records.changes("s", ORDERS, None, 10, cursor, now + timedelta(minutes=5))
+    news, _ = records.changes("s", ORDERS, now - timedelta(days=1), 10, cursor, now + timedelta(minutes=5))
 
     assert [row["id"] for row in first + rest] == ["x0", "x1", "x2", "x3", "x4"]
     assert [(row["id"], row.get("deleted")) for row in news] == [("x1", None), ("x2", True)]
@@ -190,8 +190,8 @@ def test_the_change_feed_shows_each_change_once_and_tells_where_to_go_on(now):
 def test_the_change_feed_waits_until_writes_have_settled(now):
     save(record("x", now), now)
 
-    soon, cursor = records.changes("s", ORDERS, None, 10, None, now + timedelta(seconds=1))
-    later, _ = records.changes("s", ORDERS, None, 10, cursor, now + timedelta(seconds=30))
+    soon, cursor = records.changes("s", ORDERS, now - timedelta(days=1), 10, None, now + timedelta(seconds=1))
+    later, _ = records.changes("s", ORDERS, now - timedelta(days=1), 10, cursor, now + timedelta(seconds=30))
 
     assert (soon, [row["id"] for row in later]) == ([], ["x"])
 

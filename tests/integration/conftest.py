@@ -1,0 +1,111 @@
+"""Deploys the local stack once, with IAM enforced, for all integration tests; they run in one worker."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.deployment import Deployment, Json, Shop, User, until
+
+from infra import template
+
+ROOT = Path(__file__).parents[2]
+TOOLS = (".tools/ministack/bin/python", ".tools/sam/bin/sam", ".tools/uv/bin/uv")
+START_SECONDS = 240
+_LAST = "test_traces.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker for all of us, and what looks at the traces of all the others goes last."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here:
+            item.add_marker(pytest.mark.xdist_group("stack"))
+    items.sort(key=lambda item: item.path == here / _LAST)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The running stack."""
+    missing = [tool for tool in TOOLS if not (ROOT / tool).exists()]
+    if missing:
+        pytest.fail(f"{', '.join(missing)} missing: run `make install` first.")
+    home = tmp_path_factory.mktemp("stack")
+    log = home / "stack.log"
+    command = [sys.executable, "-m", "infra.local.stack", "--port", str(_free_ports(5)), "--home", str(home)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=_environment(home), stdout=output, stderr=output)
+    try:
+        until(
+            lambda: (home / "endpoints.json").exists() or process.poll() is not None,
+            f"The stack did not start; see {log}",
+            START_SECONDS,
+        )
+        if process.poll() is not None:
+            pytest.fail(f"The stack did not start:\n{log.read_text()}")
+        yield Deployment.at(home)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert not _processes_of(home)
+
+
+@pytest.fixture(scope="session")
+def user(stack: Deployment) -> User:
+    """A seller without a team."""
+    return stack.user("demo-user-1")
+
+
+@pytest.fixture(scope="session")
+def member(stack: Deployment) -> User:
+    """A seller in a team."""
+    return stack.user("demo-user-2", "demo-team")
+
+
+@pytest.fixture
+def shop(stack: Deployment) -> Shop:
+    """A small shop of its own for each test."""
+    return stack.open_shop()
+
+
+@pytest.fixture
+def store(user: User, shop: Shop) -> Json:
+    """A store connected to the shop, its first sync done."""
+    return user.synced(shop)
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many neighbouring ports that nobody listens at."""
+    while True:
+        first = random.randrange(20_000, 32_000 - count)  # noqa: S311 - below what the system gives out itself
+        taken = []
+        for port in range(first, first + count):
+            with socket.socket() as probe:
+                taken.append(probe.connect_ex(("127.0.0.1", port)) == 0)
+        if not any(taken):
+            return first
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Ours, without what the functions must get from the template and from nowhere else."""
+    told = template.load()["Globals"]["Function"]["Environment"]["Variables"]
+    kept = {name: value for name, value in os.environ.items() if name not in told}
+    return {**kept, "IAM_JOURNAL": str(home / "iam.txt"), "PYTHONUNBUFFERED": "1"}
+
+
+def _processes_of(home: Path) -> list[str]:
+    """What still runs of the stack in this folder; on a system without /proc, nothing can be told."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            described = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue  # it has ended, or is not ours
+        if str(home).encode() in described and int(process.name) != os.getpid():
+            found.append(described.decode(errors="replace")[:200])
+    return found
