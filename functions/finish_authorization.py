@@ -12,7 +12,7 @@ from shared.platforms.base import PlatformName
 app = api.resolver()
 
 
-@app.post("/authorizations/WOO_COMMERCE/callback", summary="A WooCommerce store grants access")
+@app.post("/authorizations/WOO_COMMERCE/callback", **api.describes_page("A WooCommerce store sends its keys"))
 def receive_grant() -> Response[str]:
     body = (app.current_event.body or "").encode()
     authorizations.finish(PlatformName.WOO_COMMERCE, body, egress.client(), clock.now())
@@ -20,7 +20,7 @@ def receive_grant() -> Response[str]:
     return api.page("Connected.")
 
 
-@app.get("/authorizations/<platform>/callback", summary="The seller's browser comes back")
+@app.get("/authorizations/<platform>/callback", **api.describes_page("The seller's browser comes back"))
 def finish_authorization(
     platform: PlatformName,
     state: Annotated[str, Query(alias="user_id", max_length=100)] = "",

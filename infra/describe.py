@@ -1,123 +1,173 @@
-"""Writes what the API says about itself: ``openapi.json`` and ``docs.html``, from the functions' own routes.
+"""Describes the API: one OpenAPI document out of all functions' resolvers, and a page that shows it.
 
-python -m infra.describe FOLDER
+    python -m infra.describe FOLDER
+
+Written into the artifact by the build, where ``functions/describe_api.py`` finds it.
 """
 
-import importlib
+import html
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
-from html import escape
+from dataclasses import fields
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-
 from infra import template
+from shared.schemas import ProblemView
+from shared.settings import Settings
 
+PROBLEMS = Path(__file__).parent.parent / "docs/problems.md"
 TITLE = "storelink"
-SCHEME = "caller"
+_TOKEN = "token"  # noqa: S105 - the name of the security scheme
+_SWAGGER = "aws_lambda_powertools.event_handler.openapi.swagger_ui"
 
-PROBLEM = {
-    "description": "A problem: see /docs",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+Json = dict[str, Any]
+
+IDEMPOTENT = frozenset({"create_store", "start_authorization", "request_sync"})
+VERSIONED = frozenset({"update_store", "delete_store", "make_store_primary", "replace_credentials"})
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Repeats with the same key and body get the first one's answer, for a day.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
+_VERSION = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of the version that is meant; without it, whichever there is.",
+    "schema": {"type": "string", "examples": ['"3"']},
+}
+_JSON_OBJECT = {"application/json": {"schema": {"type": "object"}}}
+_PLATFORM = {"$ref": "#/components/schemas/PlatformName"}
 
-NOT_OURS = {"HTTPValidationError", "ValidationError", "ResponseValidationError"}
 
-Document = dict[str, Any]
+def describe(folder: Path) -> None:
+    """Writes ``openapi.json`` and ``docs.html`` into ``folder``."""
+    document = openapi()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "openapi.json").write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+    (folder / "docs.html").write_text(page(document), encoding="utf-8")
 
 
-def openapi() -> Document:
-    """One OpenAPI document of all functions that have a resolver."""
-    _be_deployed()
-    document: Document = {
+def openapi() -> Json:
+    """The OpenAPI 3.1 document of every route of the template."""
+    schemas: Json = {"ProblemView": ProblemView.model_json_schema()}
+    paths: Json = {}
+    for function, method, path, scopes in routes():
+        operation = _described(function, schemas).get(path, {}).get(method) or _plain(function, method, path)
+        several = function in {"receive_webhook", "finish_authorization", "describe_api"}
+        operation["operationId"] = re.sub(r"\W+", "_", f"{method}{path}").strip("_") if several else function
+        operation["security"] = [{_TOKEN: scopes}] if scopes else []
+        operation["responses"].pop("422", None)  # Powertools' own; ours is a problem like all others
+        operation["responses"].setdefault("default", _PROBLEM)
+        operation["responses"].get("204", {}).pop("content", None)
+        if function in IDEMPOTENT | VERSIONED:
+            operation.setdefault("parameters", []).append(_KEY if function in IDEMPOTENT else _VERSION)
+        paths.setdefault(path, {})[method] = operation
+    for unused in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
+        schemas.pop(unused, None)
+    scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "Scopes: stores:read, -:write"}
+    return {
         "openapi": "3.1.0",
-        "info": {"title": TITLE, "version": "1", "description": "Connects stores and keeps them in sync."},
-        "paths": {},
-        "components": {
-            "schemas": {"Problem": importlib.import_module("shared.schemas").ProblemView.model_json_schema()},
-            "securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-        },
+        "info": {"title": TITLE, "version": "1", "description": "Failures are problem details (RFC 9457)."},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {_TOKEN: scheme}},
     }
-    scopes = dict(_scopes())
-    for part in _parts():
-        schemas = part.get("components", {}).get("schemas", {})
-        document["components"]["schemas"] |= {name: each for name, each in schemas.items() if name not in NOT_OURS}
-        for path, operations in part["paths"].items():
-            for method, operation in operations.items():
-                required = scopes[method.upper(), path]
-                operation["security"] = [{SCHEME: required}] if required else []
-                operation["responses"]["default"] = PROBLEM
-                del operation["responses"]["422"]  # Powertools' own form, which our problems replace
-                document["paths"].setdefault(path, {})[method] = operation
-    return document
 
 
-def _parts() -> Iterator[Document]:
-    """The document of each function."""
-    for name in sorted(template.functions(template.load())):
-        resolver = getattr(importlib.import_module(f"functions.{name}"), "app", None)
-        if resolver is not None:
-            _take_default_answers(resolver)
-            schema = resolver.get_openapi_schema(title=TITLE, version="1")
-            yield schema.model_dump(by_alias=True, exclude_none=True, mode="json")
-
-
-def _take_default_answers(resolver: APIGatewayHttpResolver) -> None:
-    """Powertools takes numbers alone as the key of an answer; what any failure looks like is added here instead."""
-    for route in (*resolver._static_routes, *resolver._dynamic_routes):  # noqa: SLF001 - it offers no other way
-        (route.responses or {}).pop("default", None)  # type: ignore[call-overload]
-
-
-def _be_deployed() -> None:
-    """Give the functions the environment that importing them asks for."""
-    for name, value in template.load()["Globals"]["Function"]["Environment"]["Variables"].items():
-        os.environ.setdefault(name, value if isinstance(value, str) else "1")
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-
-
-def _scopes() -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """The scopes that each route asks for, which is the template's business."""
-    for function in template.functions(template.load()).values():
-        for event in function.get("Events", {}).values():
+def routes() -> Iterator[tuple[str, str, str, list[str]]]:
+    """Function, method, path and scopes of every route; no scopes where no token is asked for."""
+    for function, properties in template.functions(template.load()).items():
+        for event in properties.get("Events", {}).values():
             if event["Type"] == "HttpApi":
                 route = event["Properties"]
-                yield (route["Method"], route["Path"]), route["Auth"].get("AuthorizationScopes", [])
+                yield function, route["Method"].lower(), route["Path"], route["Auth"].get("AuthorizationScopes", [])
 
 
-def docs(document: Document) -> str:
-    """A page for people: the routes, and what each problem means; a problem's ``type`` leads here."""
-    problems = importlib.import_module("shared.problems").every()
-    routes = "".join(
-        f"<tr><td><code>{method.upper()}</code></td><td><code>{escape(path)}</code></td>"
-        f"<td>{escape(operation.get('summary', ''))}</td>"
-        f"<td>{escape(' '.join(next(iter(each.values()))[0] for each in operation['security']))}</td></tr>\n"
-        for path, operations in sorted(document["paths"].items())
-        for method, operation in operations.items()
+def page(document: Json) -> str:
+    """The document shown by Swagger UI, which Powertools ships, and all problems below it."""
+    assets = resources.files(_SWAGGER)
+    script = (assets / "swagger-ui-bundle.min.js").read_text(encoding="utf-8")
+    style = (assets / "swagger-ui.min.css").read_text(encoding="utf-8")
+    # "</" would end the script element
+    shown = json.dumps(document, separators=(",", ":")).replace("</", "<\\/")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{TITLE}</title><style>{style}
+#problems {{ max-width: 60rem; margin: 0 auto; padding: 0 1.25rem 4rem; font-family: sans-serif; line-height: 1.5 }}
+#problems :target {{ background: #fff3bf }}</style></head>
+<body><div id="swagger-ui"></div><section id="problems">{_problems()}</section>
+<script>{script}</script>
+<script>SwaggerUIBundle({{dom_id: "#swagger-ui", spec: {shown}}})
+if (location.hash) document.querySelector(location.hash)?.scrollIntoView()</script>
+</body></html>
+"""
+
+
+def _problems() -> str:
+    """docs/problems.md as HTML: headings, paragraphs, bold, code and links are all it has."""
+    blocks = []
+    for block in PROBLEMS.read_text(encoding="utf-8").strip().split("\n\n"):
+        text = html.escape(block)
+        text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+        text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+        text = re.sub(r"\[(.+?)\]\((.+?)\)", r'<a href="\2">\1</a>', text)
+        heading = re.fullmatch(r"(#+) (.+)", text)
+        if heading is None:
+            blocks.append(f"<p>{text}</p>")
+        else:
+            level = len(heading[1])
+            blocks.append(f'<h{level} id="{heading[2].lower()}">{heading[2]}</h{level}>')
+    return "\n".join(blocks)
+
+
+def _described(function: str, schemas: Json) -> Json:
+    """The paths of a function's resolver; its schemas are added to ``schemas``."""
+    for name in {setting.name for setting in fields(Settings)} - {"local_ca"}:
+        os.environ.setdefault(name.upper(), "1")  # the functions ask for it when they are imported; nothing is called
+    resolver = getattr(import_module(f"functions.{function}"), "app", None)
+    if resolver is None:
+        return {}
+    own = resolver.get_openapi_schema(title=TITLE, version="1").model_dump(
+        mode="json", by_alias=True, exclude_none=True
     )
-    explained = "".join(
-        f'<h3 id="{each.name()}">{escape(each.title)}</h3>\n<p>{each.status}. {escape(each.__doc__ or "")}</p>\n'
-        for each in sorted(problems, key=lambda each: (each.status, each.name()))
-    )
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{TITLE}</title>\n'
-        f"<style>body{{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}}"
-        f"td{{padding:.1rem 1rem .1rem 0}}:target{{background:#ffd}}</style>\n"
-        f'<h1>{TITLE}</h1>\n<p>The whole description: <a href="openapi.json">openapi.json</a>.</p>\n'
-        f"<h2>Routes</h2>\n<table>\n{routes}</table>\n<h2>Problems</h2>\n{explained}</html>\n"
-    )
+    for name, schema in own.get("components", {}).get("schemas", {}).items():
+        if schemas.setdefault(name, schema) != schema:
+            raise SystemExit(f"Two functions mean different things by {name}.")
+    paths: Json = own["paths"]
+    return paths
 
 
-def main() -> None:
-    """Write both into the folder that the command line names."""
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    document = openapi()
-    (folder / "openapi.json").write_text(json.dumps(document, separators=(",", ":")))
-    (folder / "docs.html").write_text(docs(document))
+def _plain(function: str, method: str, path: str) -> Json:
+    """An operation of a function that has no resolver."""
+    if function == "receive_webhook":
+        names = re.findall(r"{(\w+)}", path)
+        return {
+            "summary": "A platform announces what changed" if method == "post" else "A platform checks the address",
+            "description": "Signed as the platform does; the body's shape is the platform's own.",
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": _PLATFORM if name == "platform" else _TEXT}
+                for name in names
+            ],
+            **({"requestBody": {"content": _JSON_OBJECT}} if method == "post" else {}),
+            "responses": {"200": {"description": "It is stored, or was already"}},
+        }
+    summaries = {"/openapi.json": "This document", "/docs": "This document for people", "/health": "That it is there"}
+    content = {"text/html": {"schema": _TEXT}} if path == "/docs" else _JSON_OBJECT
+    return {"summary": summaries[path], "responses": {"200": {"description": summaries[path], "content": content}}}
+
+
+_TEXT = {"type": "string"}
+_PROBLEM = {
+    "description": "A problem",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}},
+}
 
 
 if __name__ == "__main__":
-    main()
+    describe(Path(sys.argv[1]))

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from shared import clock, exact_json, problems
 from shared.observability import logger
-from shared.schemas import ProblemView, View
+from shared.schemas import View
 from shared.settings import current
 from shared.stores import PAGE_DEFAULT, PAGE_MOST, Caller
 
@@ -46,7 +46,6 @@ Answer = dict[str, Any]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MOST, description="items a page")]
 Cursor = Annotated[str | None, Query(description="nextCursor of the page before", max_length=1024)]
 LIMIT = PAGE_DEFAULT
-_MAY_FAIL = {"default": {"description": "A problem", "content": {_PROBLEM_JSON: {"model": ProblemView}}}}
 
 
 def resolver() -> APIGatewayHttpResolver:
@@ -60,14 +59,22 @@ def resolver() -> APIGatewayHttpResolver:
 
 
 def describes(view: type[View], status: int = 200, summary: str = "") -> dict[str, Any]:
-    """What a route's OpenAPI entry says beyond its signature: its answer, and that it may fail."""
-    answer = {"description": summary, "content": {_JSON: {"model": view}}}
-    return {"summary": summary, "responses": {status: answer, **_MAY_FAIL}}
+    """What a route's OpenAPI entry says beyond its signature; that it may fail is said of all at once."""
+    return {
+        "summary": summary,
+        "responses": {status: {"description": summary, "content": {_JSON: {"model": view}}}},
+    }
 
 
 def describes_nothing(summary: str) -> dict[str, Any]:
     """The same for a route that answers 204."""
-    return {"summary": summary, "responses": {204: {"description": "It is gone"}, **_MAY_FAIL}}
+    return {"summary": summary, "responses": {204: {"description": "It is gone"}}}
+
+
+def describes_page(summary: str) -> dict[str, Any]:
+    """The same for a route that a seller's browser sees."""
+    content = {"text/html": {"schema": {"type": "string"}}}
+    return {"summary": summary, "responses": {200: {"description": "A page", "content": content}}}
 
 
 def caller(app: APIGatewayHttpResolver) -> Caller:

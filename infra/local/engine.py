@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import zipfile
@@ -55,7 +54,7 @@ def noting(evaluate: Callable[..., Any], journal: Path) -> Callable[..., Any]:
 
     def noted(request: Any, *policies: object) -> Any:
         result = evaluate(request, *policies)
-        line = " ".join((result.decision, request.principal_arn, request.action, request.resource_arn))
+        line = f"{result.decision} {request.principal_arn} {request.action} {request.resource_arn}"
         if line not in known:
             known.add(line)
             with journal.open("a") as lines:
@@ -81,13 +80,6 @@ class UnpackedOnce(zipfile.ZipFile):
             (Path(path) / entry.name).symlink_to(entry)
 
 
-def end_with_the_starter() -> None:
-    """End as on SIGTERM once standard input closes, which it does however the starting process ends."""
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 if __name__ == "__main__":
     from ministack import app
     from ministack.core import iam_actions, iam_evaluator, lambda_runtime
@@ -99,5 +91,4 @@ if __name__ == "__main__":
     # Its own view of zipfile only: elsewhere ministack opens archives that have no file.
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
     atexit.register(shutil.rmtree, UnpackedOnce.unpacked, ignore_errors=True)
-    threading.Thread(target=end_with_the_starter, daemon=True).start()
     app.main()

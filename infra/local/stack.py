@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -98,9 +98,8 @@ class Stack:
     def start(self) -> dict[str, Any]:
         """Start everything, and return where it is."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        with step("platform sandbox"):
+        with step("platform sandbox, ministack"):
             self._start_sandbox()
-        with step("engine (ministack)"):
             self._start_engine()
         with step("artifact"):
             self._build()
@@ -117,17 +116,8 @@ class Stack:
         return self._endpoints()
 
     def _start_sandbox(self) -> None:
-        port = str(self._ports["sandbox"])
-        command = [
-            sys.executable,
-            "-m",
-            "infra.local.sandbox.server",
-            "--port",
-            port,
-            "--ca-dir",
-            str(self._ca),
-        ]
-        self._spawn("sandbox", command, {})
+        arguments = ["--port", str(self._ports["sandbox"]), "--ca-dir", str(self._ca)]
+        self._spawn("sandbox", Path(sys.executable), "infra.local.sandbox.server", *arguments)
         self._wait_for("sandbox", f"{self._sandbox}/_sandbox")
         extra = os.environ.get("EXTRA_CA")
         self._bundle.write_bytes(self._authority.read_bytes() + (Path(extra).read_bytes() if extra else b""))
@@ -150,8 +140,7 @@ class Stack:
             "TMPDIR": str(scratch),
             "STATE_DIR": str(scratch / "state"),
         }
-        interpreter = ROOT / ".tools/ministack/bin/python"
-        self._spawn("ministack", [str(interpreter), "-P", str(ROOT / "infra/local/engine.py")], environment)
+        self._spawn("ministack", ROOT / ".tools/ministack/bin/python", "infra.local.engine", **environment)
         self._wait_for("ministack", f"{self._aws}/_ministack/health")
 
     def _build(self) -> None:
@@ -284,11 +273,11 @@ class Stack:
         session.set_credentials("test", "test")
         return session.create_client(service, region_name=REGION, endpoint_url=self._aws)
 
-    def _spawn(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
-        """Start a process in a group of its own, which ends with us, with what it started itself."""
+    def _spawn(self, name: str, interpreter: Path, module: str, *arguments: str, **environment: str) -> None:
+        """Run a module in a process group of its own, which ends with us, with whatever it started itself."""
         with (self._logs / f"{name}.log").open("w") as log:
             process = subprocess.Popen(
-                command,
+                [interpreter, "-m", "infra.local.lifeline", module, *arguments],
                 cwd=ROOT,
                 env={**_plain_environment(), **environment},
                 stdin=subprocess.PIPE,
@@ -369,6 +358,7 @@ def main() -> None:
         print(f"  API      {endpoints['api']}   (and {endpoints['https']})")
         print(f"  sandbox  {endpoints['sandbox']}")
         print("  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # from here on it is no failure
         signal.pause()
 
 

@@ -32,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The running stack."""
+    if "STACK_HOME" in os.environ:  # DEV
+        import time
+        deployment = Deployment(Path(os.environ["STACK_HOME"]))
+        deployment._shops = int(time.time())
+        yield deployment
+        return
     missing = [tool for tool in TOOLS if not (ROOT / tool).exists()]
     if missing:
         pytest.fail(f"{', '.join(missing)} missing: run `make install` first.")
@@ -48,7 +54,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         )
         if process.poll() is not None:
             pytest.fail(f"The stack did not start:\n{log.read_text()}")
-        yield Deployment.at(home)
+        yield Deployment(home)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

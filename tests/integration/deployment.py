@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -158,22 +158,15 @@ def new_store(shop: Shop, **more: Any) -> Json:
     }
 
 
-@dataclass
 class Deployment:
     """What runs, for all tests of the session."""
 
-    home: Path
-    endpoints: Json
-    secrets: set[str] = field(default_factory=set)
-    """Every secret that went in, for the search at the end."""
-    _events: list[Json] = field(default_factory=list)
-
-    @classmethod
-    def at(cls, home: Path) -> "Deployment":
-        """The stack whose files are in this folder."""
-        return cls(home, json.loads((home / "endpoints.json").read_text()))
-
-    def __post_init__(self) -> None:
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.endpoints: Json = json.loads((home / "endpoints.json").read_text())
+        self.secrets: set[str] = set()
+        """Every secret that went in, for the search at the end."""
+        self._events: list[Json] = []
         trusted = ssl.create_default_context(cafile=self.endpoints["ca"])
         self.sandbox = httpx.Client(
             base_url=self.endpoints["sandbox"], verify=trusted, timeout=60, trust_env=False
@@ -199,7 +192,7 @@ class Deployment:
         keys = {**shop["keys"], "revoked": shop["revoked"]}
         return Shop(self.sandbox, shop["name"], shop["url"], keys, self.secrets)
 
-    @cache  # noqa: B019 - one deployment lives as long as the session
+    @cache  # noqa: B019 - there is one, which lives as long as the session
     def aws(self, service: str) -> Any:
         """A client of the engine's root user."""
         session = botocore.session.Session()

@@ -133,7 +133,9 @@ def test_refuses_what_is_not_well_formed(function, raw):
     assert function.calls == 0
 
 
-@pytest.mark.parametrize("raw", [b'{"name":"\xff"}', b"\xff\xfe{\x00}\x00", b'{"name":"\xed\xa0\x80"}', b"\x1f\x8b\x08"])
+@pytest.mark.parametrize(
+    "raw", [b'{"name":"\xff"}', b"\xff\xfe{\x00}\x00", b'{"name":"\xed\xa0\x80"}', b"\x1f\x8b\x08"]
+)
 def test_refuses_bytes_that_are_not_utf_8(function, raw):
     answer = function(raw=base64.b64encode(raw).decode(), base64=True)
 
@@ -365,7 +367,9 @@ def test_reads_if_match(function, header, version):
     assert function("GET", "/things/1", headers=headers).json["version"] == version
 
 
-@pytest.mark.parametrize("header", ["3", '""', '"a"', 'W/"3"', '"1", "2"', '"-1"', '"3', '"1e3"', '"٣"', '"9' * 40 + '"'])
+@pytest.mark.parametrize(
+    "header", ["3", '""', '"a"', 'W/"3"', '"1", "2"', '"-1"', '"3', '"1e3"', '"٣"', '"9' * 40 + '"']
+)
 def test_refuses_another_if_match(function, header):
     assert function("GET", "/things/1", headers={"if-match": header}).problem == "request-invalid"
 

@@ -87,7 +87,22 @@ def test_takes_a_name(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "\u00a0", "a\nb", "a\0b", "a\x1b[31m", "a\x7f", "a\x85b", "a\u2028b", "a\u2029b", "a" * 201, 1, True, None],
+    [
+        "",
+        " ",
+        "\u00a0",
+        "a\nb",
+        "a\0b",
+        "a\x1b[31m",
+        "a\x7f",
+        "a\x85b",
+        "a\u2028b",
+        "a\u2029b",
+        "a" * 201,
+        1,
+        True,
+        None,
+    ],
 )
 def test_refuses_a_name_that_is_blank_long_or_has_control_characters(name):
     assert not is_valid(schemas.Name, name)
@@ -166,7 +181,8 @@ def test_every_body_refuses_a_field_that_it_does_not_have(kind, body, foreign):
 
 
 @pytest.mark.parametrize(
-    "field", ["storeId", "platform", "domain", "accessToken", "apiKey", "apiSecret", "webhookSecret", "userId", "status"]
+    "field",
+    ["storeId", "platform", "domain", "accessToken", "apiKey", "apiSecret", "webhookSecret", "userId", "status"],
 )
 def test_a_patch_cannot_touch_what_is_fixed_secret_or_ours(field):
     assert not is_valid(schemas.StorePatch, {"name": "x", field: "x"})
@@ -197,7 +213,9 @@ def test_credentials_do_not_show_in_text_or_json():
     assert new.secrets() == {"access_token": "hunter2a", "refresh_token": "hunter2b", "api_key": "hunter2c"}
 
 
-@pytest.mark.parametrize("body", [{**SECRETS, "apiSecret": ["hunter2e"]}, {**SECRETS, "name": 5, "apiKey": "x" * 5_000}])
+@pytest.mark.parametrize(
+    "body", [{**SECRETS, "apiSecret": ["hunter2e"]}, {**SECRETS, "name": 5, "apiKey": "x" * 5_000}]
+)
 def test_a_refused_body_does_not_show_its_credentials(body):
     with pytest.raises(ValidationError) as refusal:
         schemas.NewStore.model_validate({**NEW, **body})

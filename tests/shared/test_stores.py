@@ -452,9 +452,7 @@ class PrimaryRole(RuleBasedStateMachine):
 
 
 def test_at_most_one_primary_an_owner_and_one_connection_a_store_after_any_sequence():
-    limits = settings(
-        max_examples=15, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    limits = settings(max_examples=15, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(PrimaryRole, settings=limits)
 
 
