@@ -67,8 +67,8 @@ demo: install ## start it, play a store's life, end it
 
 # ── Checks ───────────────────────────────────────────────────────────────────────────────────────
 
-test: .venv/.installed ## all tests
-	$(python) -m pytest -n auto
+test: install ## all tests, those on the local stack too
+	$(python) -m pytest -n auto --dist loadgroup
 
 check: .venv/.installed ## style, types, layers, template, known vulnerabilities
 	.venv/bin/ruff check .

@@ -1,4 +1,4 @@
-"""Cuts botocore's data down to what the functions call.
+"""Cuts botocore down to what the functions need of it.
 
 botocore brings 27 MB that describe every operation of every AWS service, and reads a good part of it to make a
 client. The functions call the few operations that the template lets them call, so only those stay.
@@ -25,6 +25,15 @@ ALSO_ALLOWS = {
     "dynamodb:GetShardIterator": set[str](),
     "dynamodb:ListStreams": set[str](),
 }
+
+_NO_DOCSTRINGS = """\
+class ClientMethodDocstring(str):
+    def __new__(cls, *_, **__):
+        return super().__new__(cls)
+
+
+PaginatorDocstring = WaiterDocstring = ClientMethodDocstring
+"""
 
 # Beside the services: what botocore reads whichever client is made.
 COMMON = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
@@ -54,6 +63,15 @@ def slim(data: Path, allowed: dict[str, set[str]]) -> None:
             shutil.rmtree(outdated)
         _slim_service(versions[-1], names)
     _write(data / "endpoints.json", _without_other_endpoints(_read(data / "endpoints.json"), set(allowed)))
+
+
+def without_docstrings(docs: Path) -> None:
+    """Have botocore's generated methods go without the docstrings that it would write for a reader at a prompt.
+
+    Loading what writes them is 3 % of a function's init.
+    """
+    (docs / "__init__.py").write_text("")
+    (docs / "docstring.py").write_text(_NO_DOCSTRINGS)
 
 
 def _slim_service(version: Path, names: set[str]) -> None:

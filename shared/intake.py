@@ -11,9 +11,8 @@ import json
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,18 +27,25 @@ LARGEST_STORED = 380 * 1024
 """An item holds 400 KB, its other attributes included."""
 KEPT = timedelta(days=30)
 SECRETS_CACHED = timedelta(seconds=60)
+"""How long a store's sealed secrets are believed to be the latest. They are opened anew each time: a KMS key that is
+disabled bites when ``shared.keys`` gives up the group's key."""
 SECRETS_REREAD = timedelta(seconds=5)
 _CACHED_CONNECTIONS = 2000
 _LONGEST_CONNECTION = 200
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Receiver:
-    """What is known of the store behind a connection."""
+class _Receiver(NamedTuple):
+    """What is known of the store behind a connection; its secrets stay sealed until a delivery needs them."""
 
     store_id: str
-    secrets: tuple[str, ...]
+    platform: str
+    sealed: bytes
     read_at: datetime
+
+    def secrets(self, now: datetime) -> tuple[str, ...]:
+        """The webhook secrets that are accepted: the current one, then the one before it."""
+        plain = credentials.unseal(Purpose.WEBHOOK, self.store_id, self.platform, self.sealed, now)
+        return tuple(plain[name] for name in ("current", "previous") if name in plain)
 
 
 _receivers: OrderedDict[str, _Receiver] = OrderedDict()
@@ -106,11 +112,11 @@ def _verified(
 ) -> _Receiver | None:
     """Who the delivery is for, if it is genuine; ``None`` for a ping."""
     receiver = _receiver(platform, connection, now, SECRETS_CACHED)
-    verdict = adapter.verify(delivery, receiver.secrets, now)
+    verdict = adapter.verify(delivery, receiver.secrets(now), now)
     if verdict is Verdict.FORGED and now - receiver.read_at > SECRETS_REREAD:
         # the secret may have been replaced since it was read
         receiver = _receiver(platform, connection, now, SECRETS_REREAD)
-        verdict = adapter.verify(delivery, receiver.secrets, now)
+        verdict = adapter.verify(delivery, receiver.secrets(now), now)
     if verdict is Verdict.PING:
         return None
     if not delivery.body:
@@ -129,9 +135,7 @@ def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) 
     item = _credentials(store_id) if store_id and len(connection) <= _LONGEST_CONNECTION else None
     if item is None or item["platform"]["S"] != platform or not _same(item["connection"]["S"], connection):
         raise problems.ConnectionUnknown("No store receives webhooks here.")
-    plain = credentials.unseal(Purpose.WEBHOOK, store_id, platform, item["webhook_secrets"]["B"], now)
-    known = tuple(plain[name] for name in ("current", "previous") if name in plain)
-    receiver = _Receiver(store_id, known, now)
+    receiver = _Receiver(store_id, platform, item["webhook_secrets"]["B"], now)
     _receivers[connection] = receiver
     while len(_receivers) > _CACHED_CONNECTIONS:
         _receivers.popitem(last=False)

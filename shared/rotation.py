@@ -22,7 +22,7 @@ _BATCH = 25
 
 
 def advance(now: Callable[[], datetime], deadline: datetime) -> int:
-    """New versions for keys that are old, then as many seals renewed as time allows; how many those were."""
+    """New versions for keys that are old; else as many old seals renewed as time allows, and how many those were."""
     rotated = [
         keys.rotate(purpose, group, now())
         for purpose in Purpose
@@ -34,6 +34,7 @@ def advance(now: Callable[[], datetime], deadline: datetime) -> int:
         logger.info("keys_rotated", groups=len(rotated))
         walk.place = exact_json.dumps({"partition": 0, "after": ""})
         walk.save()
+        return 0  # others hold the old keys for minutes and seal with them: the next run finds those seals too
     return _renew(walk, now, deadline) if walk.place is not None else 0
 
 

@@ -102,14 +102,25 @@ class Body(BaseModel):
     """A request body."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=False, extra="forbid", hide_input_in_errors=True, frozen=True
+        alias_generator=to_camel,
+        populate_by_name=False,
+        extra="forbid",
+        hide_input_in_errors=True,
+        frozen=True,
+        defer_build=True,  # a function needs few of the models
     )
 
 
 class View(BaseModel):
     """A response body."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True, frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        frozen=True,
+        defer_build=True,
+    )
 
     def rendered(self) -> str:
         """JSON text by the names that callers see, numbers to the last digit."""

@@ -133,7 +133,8 @@ def call(function: str, method: str, path: str, body: Any = None, **more: Any) -
 class Shop:
     """A WooCommerce store at the HTTP port that can be probed, and refuses all but one key."""
 
-    url: str = "https://shop.example.com"
+    url: str = ""
+    """What it calls its own address; usually the one that it is called by."""
     currency: str = "EUR"
     timezone: str = "Europe/Berlin"
     name: str = "Demo shop"
@@ -143,8 +144,9 @@ class Shop:
     def request(self, method: str, url: str, *, basic: tuple[str, str] | None = None, **_: Any) -> Answer:
         self.requests.append(f"{method} {url}")
         path = urlsplit(url).path
+        home = self.url or url.removesuffix(path)
         if path == "/wp-json/":
-            index = {"name": self.name, "home": self.url, "timezone_string": self.timezone, "namespaces": ["wc/v3"]}
+            index = {"name": self.name, "home": home, "timezone_string": self.timezone, "namespaces": ["wc/v3"]}
             return _json(200, index)
         if basic != self.key:
             return _json(401, {"code": "woocommerce_rest_cannot_view", "message": "Consumer key is invalid."})

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def _sync(store: Store, http: Egress) -> list[Line]:
 
         http.request = marked  # type: ignore[method-assign]
         ends(sync.run(store.id, http, clock.now, clock.now() + timedelta(minutes=10)))
-    pages = [calls.made[start:end] for start, end in zip(marks, marks[1:], strict=False)]
+    pages = [calls.made[start:end] for start, end in pairwise(marks)]
     fullest = max(pages, key=len)
     line = Line("sync, a page of 100 changed orders: AWS calls", len(fullest), 7, str(Calls(fullest)))
     SyncState(store.id).update(actions=[SyncState.lease_until.remove()])

@@ -287,12 +287,12 @@ class Stack:
             )
 
         def stop() -> None:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
-            with suppress(ProcessLookupError):  # which means that all have ended, as they should
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            with process:  # which closes its standard input, and waits for it
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=10)
+                with suppress(ProcessLookupError):  # which means that all have ended, as they should
+                    os.killpg(process.pid, signal.SIGKILL)
 
         self._running.callback(stop)
         self._children[name] = process

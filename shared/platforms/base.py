@@ -5,10 +5,9 @@ them at its line in the registry. A rule of one platform is in that platform's f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 Json = dict[str, Any]
 
@@ -90,8 +89,7 @@ class PlatformError(Exception):
         self.retry_at = retry_at
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A platform's HTTP answer, read whole within its limits."""
 
     status: int
@@ -121,8 +119,7 @@ class Http(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Connection:
+class Connection(NamedTuple):
     """Where a store is and what opens it; lives as long as one call."""
 
     domain: str
@@ -137,8 +134,7 @@ class Connection:
         return f"Connection({self.domain!r}, credentials=***)"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a probe learned: the store's own identity, in the platform's words."""
 
     store_id: str
@@ -149,8 +145,7 @@ class Identity:
     scopes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One HTTP attempt of a webhook, exactly as it came."""
 
     headers: Mapping[str, str]
@@ -168,8 +163,7 @@ class Verdict(StrEnum):
     """Not an event: answer 200 and process nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What a delivery announces: a hint to be applied, or looked up."""
 
     resource: Resource | None
@@ -185,8 +179,7 @@ class Event:
     """The platform told us that our rights are gone: the store must be probed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A product or an order, normalised. ``body`` is JSON with decimal texts for money, never a float.
 
     Products: id, title, status, platformStatus, price, currency, sku, imageUrl, url, variants
@@ -202,8 +195,7 @@ class Record:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page of records changed since a cursor."""
 
     records: Sequence[Record]
@@ -214,8 +206,7 @@ class Page:
     """Why some records of this page are missing, where they are."""
 
 
-@dataclass(frozen=True, slots=True)
-class IdPage:
+class IdPage(NamedTuple):
     """One page of the ids that exist at the platform, for the full compare."""
 
     ids: Sequence[str]
@@ -223,8 +214,7 @@ class IdPage:
     done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribed:
+class Subscribed(NamedTuple):
     """What a reconciliation of webhook subscriptions did."""
 
     created: int = 0
@@ -308,9 +298,8 @@ class GuidedGrant(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What an adapter can do, read off the Protocols it fits; the docs' matrix is made from it."""
 
     platform: PlatformName
-    abilities: frozenset[str] = field(default_factory=frozenset)
+    abilities: frozenset[str] = frozenset()

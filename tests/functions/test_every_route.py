@@ -17,7 +17,7 @@ BODIES = {
     "create_store": {
         "name": "Another",
         "platform": "WOO_COMMERCE",
-        "domain": "https://shop.example.com",
+        "domain": "https://another.example.com",
         "apiKey": API_KEY,
         "apiSecret": API_SECRET,
     },
@@ -39,16 +39,13 @@ OPEN = {"finish_authorization", "receive_webhook", "describe_api"}
 
 
 def routes():
-    """Function, method and path of every route that a token opens."""
-    return [(function, method.upper(), path) for function, method, path, _ in describe.routes() if function not in OPEN]
+    """Function, method and path of every route that a token opens; the one that ends the store comes last."""
+    found = [(function, method.upper(), path) for function, method, path, _ in describe.routes()]
+    return sorted((route for route in found if route[0] not in OPEN), key=lambda route: route[0] == "delete_store")
 
 
 def of_a_store():
     return [route for route in routes() if "{storeId}" in route[2]]
-
-
-def name_of(route):
-    return route[0] if isinstance(route, tuple) else None
 
 
 def asked(route, store="store-1", **more):
@@ -63,7 +60,7 @@ def store(aws, shop):
     given = {"api_key": API_KEY, "api_secret": API_SECRET}
     new = schemas.NewStore.model_validate({"name": "Demo store", "platform": "WOO_COMMERCE", "teamId": "team-1"})
     caller, url = any_caller(USER, "team-1"), "https://shop.example.com"
-    row = connecting.new_store("store-1", new, caller, Identity(url, url), NOW)
+    row = connecting.new_store("store-1", new, caller, Identity("shop.example.com", url), NOW)
     secrets = connecting.sealed(row, given, {"current": "w" * 48}, NOW)
     connecting.stores.insert(row, secrets, SyncState(row.id, slot=connecting.stores.slot_of(row)))
     for resource, id in ((Resource.PRODUCTS, "p1"), (Resource.ORDERS, "o1")):
@@ -95,56 +92,55 @@ def store(aws, shop):
     return row
 
 
-@pytest.fixture(scope="module")
-def document():
-    return describe.openapi()
+@pytest.mark.parametrize(
+    "sender", [{"user": USER}, {"user": "demo-user-2", "teams": ["team-1"]}], ids=["owner", "team"]
+)
+def test_answers_the_owner_and_the_team_as_the_description_says(sender, store, shop, subtests):
+    document = describe.openapi()
+    for route in routes():
+        with subtests.test(route):
+            answer = asked(route, **sender)
+
+            assert answer.status == STATUSES.get(route[0], 200), answer
+            described = document["paths"][route[2]][route[1].lower()]["responses"][str(answer.status)]
+            if "content" in described:
+                schema = {**described["content"]["application/json"]["schema"], "components": document["components"]}
+                Draft202012Validator(schema).validate(answer.json)
+                assert answer.headers["Content-Type"] == "application/json"
+            else:
+                assert answer.text == ""
 
 
-@pytest.mark.parametrize("route", routes(), ids=name_of)
-def test_answers_its_owner_and_the_team_as_the_description_says(route, store, shop, document):
-    if route[0] == "create_store":
-        shop.url = "https://another.example.com"
-
-    for sender in ({"user": USER}, {"user": "demo-user-2", "teams": ["team-1"]}):
-        if sender["user"] != USER and (route[0] in {"create_store", "delete_store"} or "request_sync" in route):
-            continue  # done already by the owner
-        answer = asked(route, **sender)
-
-        assert answer.status == STATUSES.get(route[0], 200), answer
-        described = document["paths"][route[2]][route[1].lower()]["responses"][str(answer.status)]
-        if "content" in described:
-            schema = {**described["content"]["application/json"]["schema"], "components": document["components"]}
-            Draft202012Validator(schema).validate(answer.json)
-            assert answer.headers["Content-Type"] == "application/json"
-        else:
-            assert answer.text == ""
+STRANGERS = [
+    {"user": "demo-user-2"},
+    {"user": "demo-user-2", "teams": ["team-2"]},
+    {"user": "team-1"},
+    {"user": "demo-user-2", "headers": {"if-match": '"7"'}},
+]
 
 
-@pytest.mark.parametrize("route", of_a_store(), ids=name_of)
-def test_a_store_of_somebody_else_is_byte_for_byte_an_unknown_one(route, store, shop):
-    shop.requests.clear()
-    strangers = [
-        {"user": "demo-user-2"},
-        {"user": "demo-user-2", "teams": ["team-2"]},
-        {"user": "team-1"},
-        {"user": "demo-user-2", "headers": {"if-match": '"7"'}},
-    ]
-    unknown = asked(route, store="nothing")
+def test_a_store_of_somebody_else_is_byte_for_byte_an_unknown_one(store, shop, subtests):
+    unknown = call("get_store", "GET", "/stores/nothing")
     assert (unknown.status, unknown.problem) == (404, "store-not-found")
-
-    for stranger in strangers:
-        assert asked(route, **stranger) == unknown
-    for odd in ("x" * 129, "store-1 ", "STORE-1", "store-1.", "#dispatcher", "$", "é"):
-        assert asked(route, store=odd) == unknown
+    for route in of_a_store():
+        with subtests.test(route):
+            assert asked(route, store="nothing") == unknown
+            for stranger in STRANGERS:
+                assert asked(route, **stranger) == unknown
+            for odd in ("x" * 129, "store-1 ", "STORE-1", "store-1.", "$", "é"):
+                assert asked(route, store=odd) == unknown
 
     call("delete_store", "DELETE", "/stores/store-1")
-    assert asked(route) == unknown
+
+    for route in of_a_store():
+        with subtests.test(route, removed=True):
+            assert asked(route) == unknown
     assert shop.requests == []
 
 
-@pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "a\0b", "\ud800"])
-def test_an_id_that_no_address_can_have_is_404(aws, odd):
-    assert call("get_store", "GET", f"/stores/{odd}").status == 404
+def test_an_id_that_no_address_can_have_is_404(aws):
+    for odd in ("", "a/b", "a\nb", "a\0b", "\ud800", "#dispatcher", "a?b"):
+        assert call("get_store", "GET", f"/stores/{odd}").status == 404
 
 
 def test_a_store_of_somebody_else_does_not_show_in_any_list(store):
@@ -154,42 +150,47 @@ def test_a_store_of_somebody_else_does_not_show_in_any_list(store):
         assert empty.json == {"items": [], "nextCursor": None}
 
 
-@pytest.mark.parametrize("route", routes(), ids=name_of)
-def test_nobody_gets_nothing_without_a_subject(route, store):
-    answer = asked(route, user=None)
+def test_nobody_gets_anything_without_a_subject(aws, shop, subtests):
+    for route in routes():
+        with subtests.test(route):
+            answer = asked(route, user=None)
 
-    assert (answer.status, answer.problem) == (401, "caller-unknown")
-
-
-@pytest.mark.parametrize("route", [each for each in of_a_store() if each[0].startswith("list_")], ids=name_of)
-def test_a_list_refuses_limits_and_cursors_that_are_not_its_own(route, store):
-    for limit in ("0", "101", "ten"):
-        assert asked(route, query={"limit": limit}).problem == "request-invalid"
-    for cursor in ("x", "WyJhIix7fV0", "a" * 1_025, "é"):
-        assert asked(route, query={"cursor": cursor}).problem in {"cursor-invalid", "request-invalid"}
+            assert (answer.status, answer.problem) == (401, "caller-unknown")
+    assert shop.requests == []
 
 
-@pytest.mark.parametrize("function", sorted(BODIES))
-def test_no_body_gets_past_with_a_field_that_is_not_known(function, store):
-    route = next(each for each in routes() if each[0] == function)
-    names = {"storeId": "store-1", **PARAMETERS}
-    path = re.sub(r"{(\w+)}", lambda name: names[name[1]], route[2])
-
-    answer = call(function, route[1], path, {**BODIES[function], "userId": "demo-user-2"})
-
-    assert (answer.status, answer.problem) == (422, "request-invalid")
-    assert [error["field"] for error in answer.json["errors"]] == ["body.userId"]
+def test_a_list_refuses_limits_and_cursors_that_are_not_its_own(store, subtests):
+    for route in [each for each in routes() if each[0].startswith("list_")]:
+        with subtests.test(route):
+            for limit in ("0", "101", "ten"):
+                assert asked(route, query={"limit": limit}).problem == "request-invalid"
+            for cursor in ("x", "WyJhIix7fV0", "a" * 1_025, "é"):
+                assert asked(route, query={"cursor": cursor}).problem in {"cursor-invalid", "request-invalid"}
 
 
-@pytest.mark.parametrize("route", routes(), ids=name_of)
-def test_no_credential_is_in_an_answer_or_a_log(route, store, shop, capfd, caplog):
-    shop.name = "Demo shop"
-    answer = asked(route)
+def test_no_body_gets_past_with_a_field_that_is_not_known(aws, shop, subtests):
+    for function, method, path in routes():
+        if function in BODIES:
+            with subtests.test(function):
+                body = {**BODIES[function], "userId": "demo-user-2"}
 
-    out, err = capfd.readouterr()
-    for text in (answer.text, json.dumps(answer.headers), out, err, caplog.text):
-        for secret in (API_KEY, API_SECRET, "w" * 48, "apiKey", "webhookSecret"):
-            assert secret not in text
+                answer = call(function, method, path.replace("{storeId}", "store-1"), body)
+
+                assert (answer.status, answer.problem) == (422, "request-invalid")
+                assert [error["field"] for error in answer.json["errors"]] == ["body.userId"]
+    assert shop.requests == []
+
+
+def test_no_credential_is_in_an_answer_or_a_log(store, subtests, capfd, caplog):
+    for route in routes():
+        with subtests.test(route):
+            answer = asked(route)
+
+            out, err = capfd.readouterr()
+            for text in (answer.text, json.dumps(answer.headers), out, err, caplog.text):
+                for secret in (API_KEY, API_SECRET, "w" * 48):
+                    assert secret not in text
+    assert "answered" in caplog.text
 
 
 def test_a_function_does_not_remember_who_called_before(store):

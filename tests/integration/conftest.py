@@ -34,9 +34,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The running stack."""
     if "STACK_HOME" in os.environ:  # DEV
         import time
+
         deployment = Deployment(Path(os.environ["STACK_HOME"]))
         deployment._shops = int(time.time())
         yield deployment
+        deployment.close()
         return
     missing = [tool for tool in TOOLS if not (ROOT / tool).exists()]
     if missing:
@@ -54,7 +56,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         )
         if process.poll() is not None:
             pytest.fail(f"The stack did not start:\n{log.read_text()}")
-        yield Deployment(home)
+        deployment = Deployment(home)
+        yield deployment
+        deployment.close()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -83,6 +87,20 @@ def shop(stack: Deployment) -> Shop:
 def store(user: User, shop: Shop) -> Json:
     """A store connected to the shop, its first sync done."""
     return user.synced(shop)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def left_alone(stack: Deployment, user: User) -> tuple[Shop, Json, int]:
+    """A shop that sends no webhooks, its store with the shortest interval, and a product changed since.
+
+    Made before all else, so that the schedule has its time while other tests run.
+    """
+    shop = stack.open_shop()
+    shop.act("PUT", "/delivery", paused=True)
+    store = user.synced(shop, settings={"syncInterval": 60})
+    changed = shop.simple_products()[0]
+    shop.act("PUT", f"/products/{changed}", price="42.42")
+    return shop, store, changed
 
 
 def _free_ports(count: int) -> int:

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
 import ssl
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,7 +18,6 @@ from urllib.parse import quote
 
 import botocore.session
 import httpx
-from botocore.config import Config
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -42,11 +44,11 @@ def at_once(calls: list[Callable[[], Found]]) -> list[Found]:
 
 def forms(secret: str) -> set[bytes]:
     """How a secret looks: plain, percent-encoded, in hex, and inside any base64 text."""
-    raw = secret.encode()
+    raw = base64.b64decode(secret[7:]) if secret.startswith("base64:") else secret.encode()
     inside = {base64.b64encode(b"\0" * lead + raw)[-(-lead * 4 // 3) :] for lead in range(3)}
     # the last letters depend on what follows
     base64s = {text.rstrip(b"=")[:-2] for text in inside}
-    return {raw, quote(secret, safe="").encode(), raw.hex().encode(), *base64s}
+    return {raw, quote(raw, safe="").encode(), raw.hex().encode(), *base64s}
 
 
 @dataclass
@@ -100,10 +102,8 @@ def ok(answer: httpx.Response) -> Json:
 class User:
     """Somebody with a token."""
 
-    def __init__(self, api: str, token: str) -> None:
-        self.token = token
-        headers = {"authorization": f"Bearer {token}"}
-        self.http = httpx.Client(base_url=api, headers=headers, timeout=60, trust_env=False)
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
 
     def connect(self, shop: Shop, **more: Any) -> Json:
         """A store connected to the shop."""
@@ -158,6 +158,27 @@ def new_store(shop: Shop, **more: Any) -> Json:
     }
 
 
+_OPEN_ALL = """
+import base64
+from shared import clients, clock, credentials, keys
+from shared.keys import Purpose
+from shared.settings import current
+
+now, prefix = clock.now(), current().table_prefix
+for row in clients.dynamodb().scan(TableName=f"{prefix}-credentials", ConsistentRead=True)["Items"]:
+    store, platform = row["store_id"]["S"], row["platform"]["S"]
+    for purpose, column in ((Purpose.API, "api_credentials"), (Purpose.WEBHOOK, "webhook_secrets")):
+        for secret in credentials.unseal(purpose, store, platform, row[column]["B"], now).values():
+            print(secret)
+for row in clients.dynamodb().scan(TableName=f"{prefix}-key-groups")["Items"]:
+    if "versions" in row:
+        purpose, _, group = row["group"]["S"].partition("#")
+        for version in row["versions"]["M"]:
+            secret = keys.version(Purpose(purpose), int(group), int(version), now).secret
+            print(f"base64:{base64.b64encode(secret).decode()}")
+"""
+
+
 class Deployment:
     """What runs, for all tests of the session."""
 
@@ -167,11 +188,10 @@ class Deployment:
         self.secrets: set[str] = set()
         """Every secret that went in, for the search at the end."""
         self._events: list[Json] = []
+        self._open: list[Any] = []
         trusted = ssl.create_default_context(cafile=self.endpoints["ca"])
-        self.sandbox = httpx.Client(
-            base_url=self.endpoints["sandbox"], verify=trusted, timeout=60, trust_env=False
-        )
-        self.internet = httpx.Client(base_url=self.endpoints["https"], verify=trusted, timeout=60, trust_env=False)
+        self.sandbox = self._client(self.endpoints["sandbox"], verify=trusted)
+        self.internet = self._client(self.endpoints["https"], verify=trusted)
         self._shops = 0
         self._listen()
 
@@ -180,7 +200,7 @@ class Deployment:
         wish = {"user": name, "teams": teams, "scope": scope}
         token = ok(httpx.post(f"{self.endpoints['issuer']}/token", json=wish, trust_env=False))["access_token"]
         self.secrets |= {token, token.rpartition(".")[2]}
-        return User(self.endpoints["api"], token)
+        return User(self._client(self.endpoints["api"], headers={"authorization": f"Bearer {token}"}))
 
     def open_shop(self, **sizes: Any) -> Shop:
         """A new shop; small unless told otherwise."""
@@ -197,12 +217,11 @@ class Deployment:
         """A client of the engine's root user."""
         session = botocore.session.Session()
         session.set_credentials("test", "test")
-        return session.create_client(
-            service,
-            region_name=self.endpoints["region"],
-            endpoint_url=self.endpoints["aws"],
-            config=Config(parameter_validation=False),
+        client = session.create_client(
+            service, region_name=self.endpoints["region"], endpoint_url=self.endpoints["aws"]
         )
+        self._open.append(client)
+        return client
 
     def tables(self) -> list[str]:
         """The names of our tables."""
@@ -242,6 +261,37 @@ class Deployment:
                 name = group["logGroupName"]
                 for events in logs.get_paginator("filter_log_events").paginate(logGroupName=name):
                     yield from ((name, event["message"]) for event in events["events"])
+
+    def note_secrets(self) -> None:
+        """Opens what is sealed, by the product's own code, so that it can be looked for in what is not."""
+        functions = self.aws("lambda").list_functions()["Functions"]
+        told = functions[0]["Environment"]["Variables"]
+        opened = subprocess.run(
+            [sys.executable, "-c", _OPEN_ALL],
+            env={
+                **os.environ,
+                **told,
+                "AWS_ENDPOINT_URL": self.endpoints["aws"],
+                "AWS_REGION": self.endpoints["region"],
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+            },
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert not opened.returncode, opened.stderr
+        self.secrets.update(opened.stdout.split())
+
+    def close(self) -> None:
+        """Lets go of all connections."""
+        for client in self._open:
+            client.close()
+
+    def _client(self, address: str, **more: Any) -> httpx.Client:
+        client = httpx.Client(base_url=address, timeout=60, trust_env=False, **more)
+        self._open.append(client)
+        return client
 
     def _listen(self) -> None:
         """Has a queue of ours receive all that is published on the bus."""

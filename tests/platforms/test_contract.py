@@ -1,7 +1,6 @@
 """What every platform must do, run for each in the registry."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -34,7 +33,7 @@ def receiver(name: PlatformName) -> ReceivesWebhooks:
 
 
 def verdict(name: PlatformName, vector: Vector, **changes) -> Verdict:
-    delivery = replace(vector.delivery, **changes)
+    delivery = vector.delivery._replace(**changes)
     return receiver(name).verify(delivery, vector.secrets, vector.now)
 
 

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -215,7 +215,7 @@ def test_a_probe_tells_the_timezone_by_name(named, offset, timezone):
 def test_the_stores_id_is_its_own_address(home, store_id):
     http = Scripted(lambda asked: healthy(asked, home=home))
 
-    assert WOO.probe(replace(STORE, domain="https://shop.example"), http).store_id == store_id
+    assert WOO.probe(STORE._replace(domain="https://shop.example"), http).store_id == store_id
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_probe_tells_apart_what_is_wrong(index, currency, write, expected):
 def test_asks_nothing_without_credentials(credentials):
     http = Scripted([])
 
-    found = refusal(lambda: WOO.fetch(replace(STORE, credentials=credentials), Resource.ORDERS, None, http, NOW))
+    found = refusal(lambda: WOO.fetch(STORE._replace(credentials=credentials), Resource.ORDERS, None, http, NOW))
 
     assert found.refusal is Refusal.CREDENTIALS
     assert http.asked == []
@@ -376,7 +376,7 @@ def test_without_a_clock_of_ours_a_wait_counts_from_the_stores():
 def test_no_error_repeats_what_the_store_makes_of_our_secret():
     secret = "rest_abcdef"
     http = Scripted(error(418, "rest_abcdef", "rest_abcdef"))
-    store = replace(STORE, credentials={"api_key": "ck_main", "api_secret": secret})
+    store = STORE._replace(credentials={"api_key": "ck_main", "api_secret": secret})
 
     found = refusal(lambda: WOO.fetch_one(store, Resource.ORDERS, "7", http))
 
@@ -775,7 +775,7 @@ class Reader:
         """One cycle; the number of pages it took."""
         cursor = {**(self.cursor or {}), "size": self.size}
         for pages in range(1, 1000):
-            page = WOO.fetch(replace(STORE, timezone=self.shop.timezone), Resource.ORDERS, cursor, self.shop, NOW)
+            page = WOO.fetch(STORE._replace(timezone=self.shop.timezone), Resource.ORDERS, cursor, self.shop, NOW)
             for record in page.records:
                 modified = record.updated_at.replace(tzinfo=None)
                 self.seen[record.id] = max(modified, self.seen.get(record.id, modified))

@@ -10,7 +10,12 @@ def bus(aws, monkeypatch):
     """What the bus was given, entry by entry, in the calls it came in."""
     calls = []
     genuine = clients.events().put_events
-    monkeypatch.setattr(clients.events(), "put_events", lambda Entries: calls.append(Entries) or genuine(Entries=Entries))
+
+    def noted(**request):
+        calls.append(request["Entries"])
+        return genuine(**request)
+
+    monkeypatch.setattr(clients.events(), "put_events", noted)
     return calls
 
 
@@ -131,7 +136,7 @@ def test_a_repeated_stream_record_has_the_same_event_id(bus, now):
 
 
 def test_an_entry_that_the_bus_did_not_take_brings_the_records_again(aws, now, monkeypatch):
-    monkeypatch.setattr(clients.events(), "put_events", lambda Entries: {"FailedEntryCount": 1})
+    monkeypatch.setattr(clients.events(), "put_events", lambda **_: {"FailedEntryCount": 1})
 
     with pytest.raises(changes.NotPublished):
         changes.publish([stream("stores", None, store(now))])

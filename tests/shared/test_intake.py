@@ -110,7 +110,10 @@ def test_two_events_that_share_a_delivery_id_are_both_stored(connected, now):
         ({"x-wc-webhook-signature": "AAAA"}, (401, "signature-invalid")),
         ({"x-wc-webhook-signature": ""}, (401, "signature-invalid")),
         ({"x-wc-webhook-signature": "\u00e4" * 44}, (401, "signature-invalid")),
-        ({"x-wc-webhook-signature": signed(BODY, "another secret")["x-wc-webhook-signature"]}, (401, "signature-invalid")),
+        (
+            {"x-wc-webhook-signature": signed(BODY, "another secret")["x-wc-webhook-signature"]},
+            (401, "signature-invalid"),
+        ),
     ],
 )
 def test_a_forged_delivery_is_refused_and_not_stored(connected, now, change, expected):

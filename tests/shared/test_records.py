@@ -240,10 +240,7 @@ def test_any_order_of_events_and_pages_ends_with_the_newest(now, steps):
             records.save_page(store, ORDERS, [order], "EUR", seen, seen)
         else:
             records.bury(store, ORDERS, "1", changed_at, seen)
-        if latest[1] == "gone":
-            wins = kind != "delete" and when > latest[0]
-        else:
-            wins = when >= latest[0]
+        wins = kind != "delete" and when > latest[0] if latest[1] == "gone" else when >= latest[0]
         latest = (when, "gone" if kind == "delete" else "live", content) if wins else latest
 
     row = Order.get(store, "1")

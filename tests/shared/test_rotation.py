@@ -39,15 +39,19 @@ def test_nothing_happens_while_the_keys_are_young(rows, now):
 
 
 def test_keys_a_year_old_are_replaced_and_every_seal_renewed(rows, now):
-    assert advance(now + YEAR) == 2 * len(rows)
+    assert advance(now + YEAR) == 0
+    later = now + YEAR + timedelta(days=1)
+    assert stale(rows, later) == 2 * len(rows)
 
-    assert stale(rows, now + YEAR) == 0
-    assert opened(rows[0], now + YEAR)["api_key"] == "ck_1"
-    assert advance(now + YEAR + timedelta(days=1)) == 0
+    assert advance(later) == 2 * len(rows)
+    assert stale(rows, later) == 0
+    assert opened(rows[0], later)["api_key"] == "ck_1"
+    assert advance(later + timedelta(days=1)) == 0
 
 
 def test_a_renewal_that_was_cut_off_goes_on_where_it_was(rows, now):
-    at, renewed, rounds = now + YEAR, [], 0
+    advance(now + YEAR)
+    at, renewed, rounds = now + YEAR + timedelta(days=1), [], 0
     while not rounds or Rotation.get("#rotation").place is not None:
         renewed.append(advance(at, minutes=0))
         assert opened(rows[-1], at)["api_secret"] == "cs_1"
@@ -59,7 +63,8 @@ def test_a_renewal_that_was_cut_off_goes_on_where_it_was(rows, now):
 
 
 def test_credentials_that_were_replaced_meanwhile_are_left_alone(rows, now, monkeypatch):
-    at, row = now + YEAR, rows[0]
+    advance(now + YEAR)
+    at, row = now + YEAR + timedelta(days=1), rows[0]
     fresh = credentials.seal(Purpose.API, row.id, row.platform, {"api_key": "new"}, at)
     genuine = credentials.reseal
 

@@ -1,0 +1,29 @@
+"""Every measurement: ``make bench``.
+
+Exits non-zero where a count is over its budget. The starts are only printed: a ratio near its budget may be on the
+other side of it on a busy machine (``python -m infra.bench.init ARCHIVE --check`` decides).
+"""
+
+import logging
+import sys
+
+from infra import build
+from infra.bench import counts, init
+
+ROUNDS = 15
+
+
+def main() -> None:
+    """Measure and print."""
+    logging.getLogger("storelink").setLevel(logging.WARNING)
+    print("## AWS calls and write units\n")
+    lines = counts.measure()
+    print(counts.table(lines), "\n", sep="\n")
+    print("## Init\n")
+    with init.unpacked(build.for_this_machine()) as artifact:
+        print(init.report(artifact, [*init.BUDGETS, "create_store"], ROUNDS).text)
+    sys.exit(not all(line.in_budget for line in lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Addresses and keys that must not become a store: each has its own problem, and nothing is stored."""
+
+import pytest
+from integration.deployment import Deployment, Json, Shop, User, new_store, ok
+
+_KEPT = ("stores", "claims", "credentials", "sync-states", "authorizations", "idempotency")
+
+
+def _all_keys(stack: Deployment) -> dict[str, set[str]]:
+    keys = {"claims": "claim", "authorizations": "state", "credentials": "store_id", "sync-states": "store_id"}
+    return {table: {row[keys.get(table, "id")]["S"] for row in stack.rows(table)} for table in _KEPT}
+
+
+def _refused(stack: Deployment, user: User, wish: Json) -> tuple[int, str]:
+    before = _all_keys(stack)
+    answer = user.http.post("/stores", json=wish)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert _all_keys(stack) == before
+    assert not any(secret in answer.text for secret in stack.secrets)
+    return answer.status_code, answer.json()["type"].rpartition("#")[2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ({"kind": "html"}, (422, "not-the-platform")),
+        ({"kind": "broken_json"}, (422, "not-the-platform")),
+        ({"kind": "endless"}, (422, "not-the-platform")),
+        ({"kind": "gzip_bomb"}, (422, "not-the-platform")),
+        ({"kind": "status", "status": 404}, (422, "not-the-platform")),
+        ({"kind": "status", "status": 403, "path": "currencies"}, (422, "not-the-platform")),
+        ({"kind": "redirect", "location": "private_address"}, (422, "address-refused")),
+        ({"kind": "redirect", "location": "other_host"}, (422, "address-refused")),
+        ({"kind": "redirect", "location": "same_host"}, (422, "address-refused")),
+        ({"kind": "status", "status": 500}, (422, "platform-unreachable")),
+        ({"kind": "reset"}, (422, "platform-unreachable")),
+        ({"kind": "status", "status": 429, "retry_after": "30"}, (503, "platform-busy")),
+    ],
+    ids=lambda value: "-".join(str(each) for each in value.values()) if isinstance(value, dict) else value[1],
+)
+def test_refuses_what_does_not_answer_as_a_shop(
+    stack: Deployment, user: User, shop: Shop, fault: Json, problem: tuple[int, str]
+) -> None:
+    shop.act("POST", "/faults", **fault)
+
+    assert _refused(stack, user, new_store(shop)) == problem
+
+
+def test_gives_up_on_a_shop_that_hangs_while_the_caller_still_waits(stack: Deployment, user: User, shop: Shop) -> None:
+    shop.act("POST", "/faults", kind="hang")
+
+    assert _refused(stack, user, new_store(shop)) == (422, "platform-unreachable")
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("unknown", "credentials-refused"),
+        ("wrong secret", "credentials-refused"),
+        ("revoked", "credentials-refused"),
+        ("read", "permission-missing"),
+        ("write", "permission-missing"),
+        ("without rights", "permission-missing"),
+    ],
+)
+def test_refuses_a_key_that_does_not_do(stack: Deployment, user: User, shop: Shop, key: str, problem: str) -> None:
+    good = shop.keys["read_write"]
+    keys = {
+        **shop.keys,
+        "unknown": {"consumer_key": "ck_" + "0" * 40, "consumer_secret": "cs_" + "0" * 40},
+        "wrong secret": {**good, "consumer_secret": "cs_" + "0" * 40},
+        "without rights": shop.act("POST", "/keys", may_manage=False),
+    }
+    given = {"apiKey": keys[key]["consumer_key"], "apiSecret": keys[key]["consumer_secret"]}
+
+    assert _refused(stack, user, new_store(shop, **given)) == (422, problem)
+
+
+@pytest.mark.parametrize(
+    ("domain", "problem"),
+    [
+        ("http://shop.example.com", "address-refused"),
+        ("ftp://shop.example.com", "address-refused"),
+        ("https://10.0.0.1", "address-refused"),
+        ("https://127.0.0.1", "address-refused"),
+        ("https://169.254.169.254/latest", "address-refused"),
+        ("https://2130706433", "address-refused"),
+        ("https://[::1]", "address-refused"),
+        ("https://[::ffff:10.0.0.1]", "address-refused"),
+        ("https://intranet", "address-refused"),
+        ("https://name:word@shop.example.com", "address-refused"),
+        ("https://shop.example.com\\@other.example.com", "address-refused"),
+        ("", "address-refused"),
+        ("https://shop.invalid", "platform-unreachable"),
+    ],
+)
+def test_refuses_an_address_that_may_not_be_called(
+    stack: Deployment, user: User, shop: Shop, domain: str, problem: str
+) -> None:
+    assert _refused(stack, user, new_store(shop, domain=domain)) == (422, problem)
+
+
+def test_refuses_a_shop_that_is_not_the_one_named(stack: Deployment, user: User, shop: Shop) -> None:
+    assert _refused(stack, user, new_store(shop, storeId="shop.example.com")) == (409, "identity-mismatch")
+
+
+def test_refuses_a_shop_that_is_connected(stack: Deployment, user: User, shop: Shop) -> None:
+    ok(user.http.post("/stores", json=new_store(shop)))
+
+    assert _refused(stack, user, new_store(shop)) == (409, "store-already-connected")
+
+
+def test_refuses_fields_that_it_does_not_know_without_repeating_values(
+    stack: Deployment, user: User, shop: Shop
+) -> None:
+    assert _refused(stack, user, new_store(shop, apiSecrets="cs_" + "1" * 40)) == (422, "request-invalid")
