@@ -9,6 +9,7 @@ httpx's transport is used without its ``Client``: what a Client adds is what mus
 """
 
 import copy
+import math
 import socket
 import ssl
 import threading
@@ -32,6 +33,8 @@ from shared.platforms.base import Answer, PlatformError, Refusal
 
 TOTAL_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+CALLER_WAITS = 25.0
+"""Seconds for all calls that a caller of our API waits for: API Gateway gives up after 30."""
 LONGEST_ANSWER = 8 * 1024 * 1024
 _KEEPALIVE_SECONDS = 15.0
 _HEADERS = {"User-Agent": "storelink", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
@@ -89,13 +92,15 @@ class Egress:
     ) -> None:
         self._total = total_seconds
         self._connect = connect_seconds
+        self._monotonic = monotonic
+        self._ends = math.inf
         self._guard = _Guard(resolve, monotonic, loopback=bool(local_ca))
         self._transport = _Transport(_trust(local_ca), self._guard)
 
     def within(self, seconds: float) -> Self:
-        """The same client, its calls ending after ``seconds`` at the latest."""
+        """The same client, its calls ending ``seconds`` from now at the latest, all of them together."""
         other = copy.copy(self)
-        other._total = min(seconds, self._total)  # noqa: SLF001 - it is our own
+        other._ends = min(self._monotonic() + seconds, self._ends)  # noqa: SLF001 - it is our own
         return other
 
     def close(self) -> None:
@@ -115,7 +120,8 @@ class Egress:
     ) -> Answer:
         """One request; see :class:`shared.platforms.base.Http`. A redirect is an ADDRESS error."""
         target = _target(url)
-        timeouts = {"connect": self._connect, "read": self._total, "write": self._total, "pool": self._total}
+        total = max(min(self._total, self._ends - self._monotonic()), 0.001)
+        timeouts = {"connect": self._connect, "read": total, "write": total, "pool": total}
         prepared = httpx.Request(
             method,
             httpx.URL(url).copy_merge_params(params) if params else url,
@@ -125,7 +131,7 @@ class Egress:
         )
         if prepared.url.host != target.host:
             raise PlatformError(Refusal.ADDRESS, f"{target.host}: the address can be read in two ways.")
-        with self._guard.deadline(self._total), _as_refusals(target.host):
+        with self._guard.deadline(total), _as_refusals(target.host):
             answer = self._send(prepared, target.host)
         _refuse_redirect(answer, target.host)
         return answer

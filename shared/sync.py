@@ -57,6 +57,8 @@ DELETES_SHARE = 5
 """A full compare deletes at most DELETES_FREE records, or one in DELETES_SHARE where that is more."""
 REQUEST_EVERY = timedelta(minutes=1)
 DEFAULT_WAIT = timedelta(minutes=1)
+_BUSY = "BUSY_OR_WAITING"
+_TRIES_WHILE_BUSY = 30
 _ORDER = (Resource.ORDERS, Resource.PRODUCTS)
 
 Clock = Callable[[], datetime]
@@ -159,7 +161,7 @@ def run(
     state = _take_lease(store_id, this.started_at)
     store = stores.find(store_id)
     if state is None or store is None:
-        this.outcome, this.reason = Outcome.SKIPPED, "BUSY_OR_WAITING" if store else "GONE"
+        this.outcome, this.reason = Outcome.SKIPPED, _BUSY if store else "GONE"
         return this
     if stores.slot_of(store) is None:
         this.outcome, this.reason = Outcome.SKIPPED, "NOT_ACTIVE"
@@ -202,12 +204,24 @@ def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         runs = {id: pool.submit(run, id, http, now, deadline, **options) for id in ids}
     failed = [id for id, outcome in runs.items() if outcome.exception() is not None]
+    for id in ids:
+        if id not in failed and runs[id].result().reason == _BUSY:
+            _ask_again(id, message)
     for id in failed:
         logger.error("sync_failed", store=id, exc_info=runs[id].exception())
     if failed and len(ids) == 1:
         raise SyncBroken(f"The sync of {ids[0]} failed by our fault.")
     for id in failed:
         connecting.enqueue([id], message["trigger"], full=options["full"], allowDeletes=options["allow_deletes"])
+
+
+def _ask_again(store_id: str, message: Json) -> None:
+    """A sync that somebody waits for comes after the one that is running; a scheduled one has its next turn."""
+    tries = message.get("tries", 0) + 1
+    if message["trigger"] != "schedule" and tries <= _TRIES_WHILE_BUSY:
+        rest = {name: value for name, value in message.items() if name not in {"stores", "trigger", "full"}}
+        full = message.get("full", False)
+        connecting.enqueue([store_id], message["trigger"], full=full, delay=60, **{**rest, "tries": tries})
 
 
 def history(store_id: str, limit: int, cursor: str | None) -> tuple[list[SyncRun], str | None]:

@@ -51,22 +51,22 @@ def test_a_list_says_of_a_store_what_the_store_says_itself(five):
     assert shown == call("get_store", "GET", "/stores/store-4").json
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"platform": "MAGENTO"},
-        {"isActive": "perhaps"},
-        {"status": "FINE"},
-        {"sort": "name"},
-        {"limit": "0"},
-        {"limit": "101"},
-        {"teamId": "t" * 129},
-        {"cursor": "c" * 1_025},
-    ],
-    ids=repr,
-)
-def test_refuses_what_it_does_not_know(query):
-    assert listed(query).problem == "request-invalid"
+REFUSED = [
+    {"platform": "MAGENTO"},
+    {"isActive": "perhaps"},
+    {"status": "FINE"},
+    {"sort": "name"},
+    {"limit": "0"},
+    {"limit": "101"},
+    {"teamId": "t" * 129},
+    {"cursor": "c" * 1_025},
+]
+
+
+def test_refuses_what_it_does_not_know(subtests):
+    for query in REFUSED:
+        with subtests.test(query=query):
+            assert listed(query).problem == "request-invalid"
 
 
 def test_refuses_a_team_that_is_not_the_callers():

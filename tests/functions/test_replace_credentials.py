@@ -62,27 +62,27 @@ def test_a_new_webhook_secret_is_kept_beside_the_one_before(store, shop):
     assert answer.json["status"] == "NEEDS_REAUTHORIZATION", "a webhook secret proves nothing"
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "problem"),
-    [
-        ({}, 422, "request-invalid"),
-        ({"apiKey": OTHER["apiKey"]}, 422, "request-invalid"),
-        ({**OTHER, "accessToken": "t"}, 422, "request-invalid"),
-        ({**OTHER, "name": "x"}, 422, "request-invalid"),
-        ({**OTHER, "apiSecret": "cs_" + "00" * 20}, 422, "credentials-refused"),
-        ({**OTHER, "webhookSecret": ""}, 422, "request-invalid"),
-    ],
-    ids=repr,
-)
-def test_what_is_refused_changes_nothing(store, body, status, problem):
-    before = Credentials.get(store).attribute_values
+REFUSED_BODY = [
+    ({}, 422, "request-invalid"),
+    ({"apiKey": OTHER["apiKey"]}, 422, "request-invalid"),
+    ({**OTHER, "accessToken": "t"}, 422, "request-invalid"),
+    ({**OTHER, "name": "x"}, 422, "request-invalid"),
+    ({**OTHER, "apiSecret": "cs_" + "00" * 20}, 422, "credentials-refused"),
+    ({**OTHER, "webhookSecret": ""}, 422, "request-invalid"),
+]
 
-    answer = replace(store, body)
 
-    assert (answer.status, answer.problem) == (status, problem)
-    assert Credentials.get(store).attribute_values == before
-    assert Store.get(store).version == 1
-    assert queued() == []
+def test_what_is_refused_changes_nothing(store, subtests):
+    for body, status, problem in REFUSED_BODY:
+        with subtests.test(body=body):
+            before = Credentials.get(store).attribute_values
+
+            answer = replace(store, body)
+
+            assert (answer.status, answer.problem) == (status, problem)
+            assert Credentials.get(store).attribute_values == before
+            assert Store.get(store).version == 1
+            assert queued() == []
 
 
 def test_credentials_of_another_store_are_refused(store):

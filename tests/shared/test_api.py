@@ -467,11 +467,15 @@ def test_a_failed_answer_is_not_kept(counting):
     assert asked(counting, body={"name": "another"}).problem == "idempotency-key-reused"
 
 
-@pytest.mark.parametrize("key", ["", " ", "a b", "é", "a\tb", "k" * 256])
-def test_refuses_a_key_that_is_empty_long_or_not_visible_ascii(counting, key):
-    answer = asked(counting, key)
+REFUSED = ["", " ", "a b", "é", "a\tb", "k" * 256]
 
-    assert (answer.status, answer.problem, counting.calls) == (400, "idempotency-key-invalid", 0)
+
+def test_refuses_a_key_that_is_empty_long_or_not_visible_ascii(counting, subtests):
+    for key in REFUSED:
+        with subtests.test(key=key):
+            answer = asked(counting, key)
+
+            assert (answer.status, answer.problem, counting.calls) == (400, "idempotency-key-invalid", 0)
 
 
 def test_nothing_of_a_body_is_kept_beside_the_key(counting):

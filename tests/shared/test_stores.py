@@ -72,13 +72,16 @@ def test_a_store_being_removed_is_there_for_nobody():
     assert stores.page(any_caller(), Filters(), 10, None) == ([], None)
 
 
-@pytest.mark.parametrize("id", ["nothing", "x" * 129, "é" * 128, "a\0b", "#dispatcher", "../store-1", "store-1 "])
-def test_an_odd_id_is_an_unknown_id(id):
-    stored(any_store())
+REFUSED_ID = ["nothing", "x" * 129, "é" * 128, "a\0b", "#dispatcher", "../store-1", "store-1 "]
 
-    for look in (stores.load, stores.view):
-        with pytest.raises(problems.StoreNotFound, match="There is no store with this id"):
-            look(id, any_caller())
+
+def test_an_odd_id_is_an_unknown_id(subtests):
+    stored(any_store())
+    for id in REFUSED_ID:
+        with subtests.test(id=id):
+            for look in (stores.load, stores.view):
+                with pytest.raises(problems.StoreNotFound, match="There is no store with this id"):
+                    look(id, any_caller())
 
 
 # ── Lists ────────────────────────────────────────────────────────────────────────────────────────

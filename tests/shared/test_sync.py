@@ -5,7 +5,7 @@ import pytest
 from fakes import Clock, FakePlatform, NoHttp, connected
 from pynamodb.exceptions import DoesNotExist
 
-from shared import clients, exact_json, platforms, problems, records, settings, stores, sync, wheel
+from shared import clients, exact_json, platforms, problems, records, stores, sync, wheel
 from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
 from shared.platforms.base import PlatformError, PlatformName, Refusal, Resource
 from shared.stores import Caller
@@ -38,14 +38,22 @@ def bodies(store, resource):
     return {row["id"]: row for row in records.page(store.id, resource, 100, None)[0]}
 
 
-def queued():
-    url = settings.current().sync_queue_url
-    messages = []
-    while batch := clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        messages += [exact_json.loads(message["Body"]) for message in batch]
-        for message in batch:
-            clients.sqs().delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return messages
+@pytest.fixture
+def queued(aws):
+    """Takes what was put on the queue since the last look, delayed or not."""
+    bodies_ = []
+
+    def note(params, **_):
+        entries = params.get("Entries", [params])
+        bodies_.extend(exact_json.loads(entry["MessageBody"]) for entry in entries)
+
+    def take():
+        taken = list(bodies_)
+        bodies_.clear()
+        return taken
+
+    clients.sqs().meta.events.register("provide-client-params.sqs.*", note)
+    return take
 
 
 def state_of(store):
@@ -236,7 +244,7 @@ def test_a_store_that_missed_its_interval_is_in_the_late_index(store, platform, 
     assert [row.store_id for row in late] == [store.id]
 
 
-def test_time_that_is_up_ends_partial_and_goes_on_in_another_run(store, platform, clock_, now):
+def test_time_that_is_up_ends_partial_and_goes_on_in_another_run(store, platform, clock_, now, queued):
     for number in range(6):
         platform.put(ORDERS, f"o{number}", now)
     deadline = clock_.time + timedelta(minutes=1)
@@ -257,7 +265,7 @@ def test_time_that_is_up_ends_partial_and_goes_on_in_another_run(store, platform
     assert platform.calls.count("fetch orders") == 2  # no page twice
 
 
-def test_a_continuation_that_gets_no_further_is_stalled(store, platform, clock_, now):
+def test_a_continuation_that_gets_no_further_is_stalled(store, platform, clock_, now, queued):
     platform.put(ORDERS, "o1", now)
 
     this = sync.run(store.id, NoHttp(), clock_, clock_.time, trigger="continuation")
@@ -408,7 +416,7 @@ def test_a_store_that_is_off_or_gone_is_skipped(store, platform, clock_, now):
     assert state_of(store).lease_until is None
 
 
-def test_dispatches_each_due_store_once(aws, platform, now):
+def test_dispatches_each_due_store_once(aws, platform, now, queued):
     rows = [connected(f"store{number}", now, interval=60) for number in range(45)]
 
     first = sync.dispatch(now)
@@ -429,7 +437,7 @@ def test_every_store_is_due_once_in_its_interval(aws, platform, now):
     assert sum(due[:5]) == sum(due[5:]) == 12
 
 
-def test_catches_up_on_ticks_that_were_missed(aws, platform, now):
+def test_catches_up_on_ticks_that_were_missed(aws, platform, now, queued):
     for number in range(12):
         connected(f"store{number}", now, interval=300)
     sync.dispatch(now)
@@ -457,7 +465,7 @@ def test_a_tick_that_failed_is_dispatched_again(store, now, monkeypatch):
     assert sync.dispatch(when) == 1
 
 
-def test_one_store_that_fails_by_our_fault_comes_again_alone(aws, platform, now, monkeypatch):
+def test_one_store_that_fails_by_our_fault_comes_again_alone(aws, platform, now, monkeypatch, queued):
     good, bad = connected("good", now), connected("bad", now)
     Credentials(bad.id).delete()
     message = exact_json.dumps({"stores": [good.id, bad.id], "trigger": "schedule"})
@@ -470,7 +478,7 @@ def test_one_store_that_fails_by_our_fault_comes_again_alone(aws, platform, now,
         sync.work_off(exact_json.dumps({"stores": ["bad"], "trigger": "schedule"}), NoHttp(), Clock(now), now)
 
 
-def test_a_store_is_synced_by_request_once_a_minute(store, now):
+def test_a_store_is_synced_by_request_once_a_minute(store, now, queued):
     sync.request(store, full=False, allow_deletes=False, now=now)
 
     with pytest.raises(problems.SyncLimited):
@@ -493,3 +501,30 @@ def test_history_is_paged_newest_first(store, platform, clock_, now):
     assert started == sorted(started, reverse=True)
     assert (len(first), len(rest), end) == (2, 1, None)
     assert all(isinstance(row, SyncRun) for row in first)
+
+
+def test_a_sync_by_request_comes_after_the_one_that_is_running(store, now, queued):
+    SyncState(store.id).update(actions=[SyncState.lease_until.set(now + timedelta(minutes=3))])
+    asked = {"stores": [store.id], "trigger": "request", "full": True, "allowDeletes": True}
+
+    sync.work_off(exact_json.dumps(asked), NoHttp(), Clock(now), now + timedelta(minutes=10))
+
+    assert queued() == [{**asked, "tries": 1}]
+
+
+def test_a_scheduled_sync_that_finds_another_running_waits_for_its_next_turn(store, now, queued):
+    SyncState(store.id).update(actions=[SyncState.lease_until.set(now + timedelta(minutes=3))])
+    message = exact_json.dumps({"stores": [store.id], "trigger": "schedule"})
+
+    sync.work_off(message, NoHttp(), Clock(now), now + timedelta(minutes=10))
+
+    assert queued() == []
+
+
+def test_asking_again_ends(store, now, queued):
+    SyncState(store.id).update(actions=[SyncState.lease_until.set(now + timedelta(minutes=3))])
+    message = exact_json.dumps({"stores": [store.id], "trigger": "request", "tries": 30})
+
+    sync.work_off(message, NoHttp(), Clock(now), now + timedelta(minutes=10))
+
+    assert queued() == []
