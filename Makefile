@@ -10,7 +10,7 @@ requirements := infra/requirements
 
 # Packages come from wherever this machine gets its packages; interpreters are never downloaded.
 export UV_PYTHON_DOWNLOADS := never
-sync := $(uv) pip install --quiet --require-hashes
+sync := $(uv) pip sync --quiet --require-hashes
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -32,14 +32,14 @@ install: .venv/.installed .tools/ministack/.installed .tools/sam/.installed ## a
 	@touch $@
 
 .venv/.installed: $(requirements)/dev.txt .tools/uv/.installed
-	$(uv) venv --quiet --clear --python $(PYTHON) .venv
-	$(sync) --python .venv --requirements $<
+	$(uv) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(sync) --python .venv $<
 	@touch $@
 
 # Environments of their own: ministack pins botocore, SAM pins half of the world.
 .tools/ministack/.installed .tools/sam/.installed: .tools/%/.installed: $(requirements)/%.txt .tools/uv/.installed
-	$(uv) venv --quiet --clear --python $(PYTHON) .tools/$*
-	$(sync) --python .tools/$* --requirements $<
+	$(uv) venv --quiet --allow-existing --python $(PYTHON) .tools/$*
+	$(sync) --python .tools/$* $<
 	@touch $@
 
 lock: .tools/uv/.installed ## choose versions anew and write the requirement files

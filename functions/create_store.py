@@ -9,7 +9,8 @@ app = api.resolver()
 
 @app.post("/stores", **api.describes(schemas.StoreView, 201, "Connect a store with a key"))
 def create_store(new: schemas.NewStore) -> Response[str]:
-    store = connecting.connect(new, api.caller(app), egress.client().within(egress.CALLER_WAITS), clock.now())
+    http = egress.client().within(egress.CALLER_WAITS)
+    store = connecting.connect(new, api.caller(app), http, clock.now())
     return api.with_etag(stores.to_view(store, None), 1, 201, location=f"/stores/{store.id}")
 
 

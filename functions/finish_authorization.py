@@ -15,7 +15,8 @@ app = api.resolver()
 @app.post("/authorizations/WOO_COMMERCE/callback", **api.describes_page("A WooCommerce store sends its keys"))
 def receive_grant() -> Response[str]:
     body = (app.current_event.body or "").encode()
-    authorizations.finish(PlatformName.WOO_COMMERCE, body, egress.client(), clock.now())
+    http = egress.client().within(egress.CALLER_WAITS)
+    authorizations.finish(PlatformName.WOO_COMMERCE, body, http, clock.now())
     # WooCommerce deletes the key again unless the answer is exactly 200
     return api.page("Connected.")
 

@@ -9,8 +9,8 @@ app = api.resolver()
 
 @app.put("/stores/<storeId>/credentials", **api.describes(schemas.StoreView, 200, "Replace a store's credentials"))
 def replace_credentials(storeId: str, new: schemas.NewCredentials) -> Response[str]:
-    caller = api.caller(app)
-    connecting.reconnect(storeId, new, caller, api.expected_version(app), egress.client(), clock.now())
+    caller, http = api.caller(app), egress.client().within(egress.CALLER_WAITS)
+    connecting.reconnect(storeId, new, caller, api.expected_version(app), http, clock.now())
     store, state = stores.view(storeId, caller)
     return api.with_etag(stores.to_view(store, state), int(store.version))
 

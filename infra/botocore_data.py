@@ -27,12 +27,15 @@ ALSO_ALLOWS = {
 }
 
 _NO_DOCSTRINGS = """\
-class ClientMethodDocstring(str):
+class NoDocstring(str):
     def __new__(cls, *_, **__):
         return super().__new__(cls)
 
 
-PaginatorDocstring = WaiterDocstring = ClientMethodDocstring
+def __getattr__(name):
+    if name.endswith("Docstring"):
+        return NoDocstring
+    raise AttributeError(name)
 """
 
 # Beside the services: what botocore reads whichever client is made.
@@ -66,9 +69,9 @@ def slim(data: Path, allowed: dict[str, set[str]]) -> None:
 
 
 def without_docstrings(docs: Path) -> None:
-    """Have botocore's generated methods go without the docstrings that it would write for a reader at a prompt.
+    """Have generated methods go without the docstrings that would be written for a reader at a prompt.
 
-    Loading what writes them is 3 % of a function's init.
+    Loading what writes them is 3 % of a function's init. boto3's lean on botocore's, so both go.
     """
     (docs / "__init__.py").write_text("")
     (docs / "docstring.py").write_text(_NO_DOCSTRINGS)

@@ -131,7 +131,8 @@ def dependencies(target: Target, interpreter: str, folder: Path) -> Path:
         for path in sorted(installed.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     botocore_data.slim(installed / "botocore/data", botocore_data.operations(actions))
-    botocore_data.without_docstrings(installed / "botocore/docs")
+    for library in ("botocore", "boto3"):
+        botocore_data.without_docstrings(installed / library / "docs")
     compile_all(installed, interpreter)
     unfinished = archive.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)

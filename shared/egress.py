@@ -120,8 +120,8 @@ class Egress:
     ) -> Answer:
         """One request; see :class:`shared.platforms.base.Http`. A redirect is an ADDRESS error."""
         target = _target(url)
-        total = max(min(self._total, self._ends - self._monotonic()), 0.001)
-        timeouts = {"connect": self._connect, "read": total, "write": total, "pool": total}
+        total = min(self._total, self._ends - self._monotonic())
+        timeouts = {"connect": self._connect, "read": self._total, "write": self._total, "pool": max(total, 0)}
         prepared = httpx.Request(
             method,
             httpx.URL(url).copy_merge_params(params) if params else url,

@@ -1,5 +1,6 @@
 """The artifact: the same bytes twice, nothing compiled at import, nothing missing."""
 
+import ast
 import fcntl
 import gzip
 import json
@@ -19,13 +20,15 @@ import importlib, importlib._bootstrap_external as external, json, sys
 def compile_nothing(self, data, path, **_):
     raise SystemExit(f"compiled at import: {path}")
 external.SourceLoader.source_to_code = compile_nothing
-artifact, handlers, services = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+artifact, (handlers, services, later) = sys.argv[1], map(json.loads, sys.argv[2:])
 sys.path.insert(0, artifact)
 import botocore.session
 for service in services:
     botocore.session.Session().create_client(service, region_name="eu-central-1")
 for handler in handlers:
     assert callable(importlib.import_module(f"functions.{handler}").lambda_handler)
+for module in later:
+    importlib.import_module(module)
 elsewhere = [name for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", "") or "")]
 assert not elsewhere, elsewhere
 """
@@ -55,6 +58,14 @@ def unpacked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def granted_services() -> list[str]:
     return sorted({action.split(":")[0] for action in template.granted_actions(template.load())})
+
+
+def imported_anywhere() -> set[str]:
+    """Every module that our code imports, also those that it imports only when it needs them."""
+    sources = [path for name in build.OURS for path in (build.ROOT / name).rglob("*.py")]
+    nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return modules | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def test_builds_the_same_bytes_twice(folder: Path, tmp_path: Path) -> None:
@@ -87,8 +98,8 @@ def test_every_module_has_bytecode_that_is_never_checked(unpacked: Path) -> None
 def test_every_handler_imports_from_the_artifact_alone_and_compiles_nothing(unpacked: Path) -> None:
     variables = template.load()["Globals"]["Function"]["Environment"]["Variables"]
     environment = {name: value if isinstance(value, str) else "1" for name, value in variables.items()}
-    handlers = json.dumps(sorted(template.functions(template.load())))
-    command = [sys.executable, "-S", "-P", "-c", IMPORT_ALL, str(unpacked), handlers, json.dumps(granted_services())]
+    names = (sorted(template.functions(template.load())), granted_services(), sorted(imported_anywhere()))
+    command = [sys.executable, "-S", "-P", "-c", IMPORT_ALL, str(unpacked), *map(json.dumps, names)]
 
     ended = subprocess.run(  # noqa: S603 - the interpreter that runs this
         command,

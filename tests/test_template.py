@@ -54,7 +54,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     },
     "replace_credentials": {
         "StoresTable": "GetItem PutItem",
-        "CredentialsTable": "GetItem PutItem",
+        "CredentialsTable": "GetItem UpdateItem",
         "SyncStatesTable": "GetItem UpdateItem",
         "KeyGroupsTable": "GetItem PutItem",
         "ApiCredentialsKey": "Decrypt GenerateDataKey",
@@ -70,7 +70,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "AuthorizationsTable": "GetItem UpdateItem",
         "StoresTable": "GetItem PutItem",
         "ClaimsTable": "GetItem PutItem UpdateItem",
-        "CredentialsTable": "GetItem PutItem",
+        "CredentialsTable": "GetItem PutItem UpdateItem",
         "SyncStatesTable": "PutItem UpdateItem",
         "KeyGroupsTable": "GetItem PutItem",
         "ApiCredentialsKey": "Decrypt GenerateDataKey",

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 Context = dict[str, Any]
 
@@ -67,7 +67,7 @@ def noting(evaluate: Callable[..., Any], journal: Path) -> Callable[..., Any]:
 class UnpackedOnce(zipfile.ZipFile):
     """An archive that is unpacked at its first use, and linked to at the next ones."""
 
-    unpacked = Path(tempfile.mkdtemp(prefix="artifact-"))
+    unpacked: ClassVar[Path]
     _unpacking = threading.Lock()
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
@@ -90,5 +90,6 @@ if __name__ == "__main__":
     iam_actions.extract_iam_action = without_batches(iam_actions.extract_iam_action)
     # Its own view of zipfile only: elsewhere ministack opens archives that have no file.
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
+    UnpackedOnce.unpacked = Path(tempfile.mkdtemp(prefix="artifact-"))
     atexit.register(shutil.rmtree, UnpackedOnce.unpacked, ignore_errors=True)
     app.main()

@@ -47,7 +47,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     log = home / "stack.log"
     command = [sys.executable, "-m", "infra.local.stack", "--port", str(_free_ports(5)), "--home", str(home)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=_environment(home), stdout=output, stderr=output)
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command, cwd=ROOT, env=_environment(home), stdout=output, stderr=output
+        )
     try:
         until(
             lambda: (home / "endpoints.json").exists() or process.poll() is not None,

@@ -61,9 +61,9 @@ class Shop:
     keys: Json
     secrets: set[str]
 
-    def act(self, method: str, path: str, **body: Any) -> Json:
+    def act(self, method: str, place: str, **body: Any) -> Json:
         """One call to the control API of this shop."""
-        return ok(self.sandbox.request(method, f"/_sandbox/woocommerce/shops/{self.name}{path}", json=body or None))
+        return ok(self.sandbox.request(method, f"/_sandbox/woocommerce/shops/{self.name}{place}", json=body or None))
 
     def truth(self, only: str) -> list[Json]:
         """Every product, order or webhook that the shop has."""
@@ -266,13 +266,13 @@ class Deployment:
         """Opens what is sealed, by the product's own code, so that it can be looked for in what is not."""
         functions = self.aws("lambda").list_functions()["Functions"]
         told = functions[0]["Environment"]["Variables"]
-        opened = subprocess.run(
+        opened = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-c", _OPEN_ALL],
             env={
                 **os.environ,
                 **told,
                 "AWS_ENDPOINT_URL": self.endpoints["aws"],
-                "AWS_REGION": self.endpoints["region"],
+                "AWS_DEFAULT_REGION": self.endpoints["region"],
                 "AWS_ACCESS_KEY_ID": "test",
                 "AWS_SECRET_ACCESS_KEY": "test",
             },

@@ -173,14 +173,14 @@ def test_change_feed_has_what_changed_since_and_goes_on_from_its_cursor(user: Us
 def test_designs_are_linked_and_listed_from_both_sides(user: User, store: Json) -> None:
     path = f"/stores/{store['id']}/designs"
 
-    linked = [ok(user.http.put(f"{path}/design-{number}")) for number in (1, 2)]
-    again = ok(user.http.put(f"{path}/design-1"))
-    gone = user.http.delete(f"{path}/design-2")
+    linked = [ok(user.http.put(f"{path}/shirt-{number}")) for number in (1, 2)]
+    again = ok(user.http.put(f"{path}/shirt-1"))
+    gone = user.http.delete(f"{path}/shirt-2")
 
     assert again == linked[0]
     assert gone.status_code == 204
-    assert [link["designId"] for link in user.all(path)] == ["design-1"]
-    assert [link["store"] for link in user.all("/designs/design-1/stores")] == [store["id"]]
+    assert [link["designId"] for link in user.all(path)] == ["shirt-1"]
+    assert [link["store"] for link in user.all("/designs/shirt-1/stores")] == [store["id"]]
 
 
 def test_delivery_is_listed_and_can_be_replayed(user: User, shop: Shop, store: Json) -> None:
@@ -237,7 +237,7 @@ def test_removed_store_leaves_nothing(stack: Deployment, user: User, shop: Shop,
     assert user.http.post(f"{path}/deliveries/{delivery}/replay").status_code == 404
     assert user.http.delete(path).status_code == 404
     assert store["id"] not in {each["id"] for each in user.all("/stores")}
-    assert user.all("/designs/design-1/stores") == []
+    assert user.all("/designs/shirt-1/stores") == []
     until(lambda: not stack.rows_about(store["id"]), "rows of the store are left")
     assert shop.truth("webhooks") == []
     until(lambda: stack.events(store, "store.disconnected"), "the removal was not announced")

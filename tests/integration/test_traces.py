@@ -76,7 +76,9 @@ def _verdicts(stack: Deployment) -> set[tuple[str, str, str, str]]:
 
 
 def test_no_function_was_refused_anything(stack: Deployment, places: list[tuple[str, bytes]]) -> None:
-    refused = {each[1:] for each in _verdicts(stack) if each[0] != "Allow"}
+    verdicts = _verdicts(stack)
+    # a queue's own policy is asked too, and says nothing of our functions
+    refused = {each[1:] for each in verdicts if each[0] != "Allow" and ("Allow", *each[1:]) not in verdicts}
     logged = {text for name, text in places if name.startswith("log") and b"not authorized to perform" in text}
 
     assert refused == set()

@@ -229,6 +229,19 @@ def test_a_call_can_be_given_less_time(serve, client):
     assert error.refusal is Refusal.UNREACHABLE
 
 
+def test_calls_that_are_given_a_time_share_it(serve, client):
+    now = [100.0]
+    server = serve(answer())
+    limited = client(monotonic=lambda: now[0]).within(10)
+
+    first = limited.request("GET", f"https://shop.example:{server.port}/")
+    now[0] += 10
+    error = refusal(lambda: limited.request("GET", f"https://shop.example:{server.port}/"))
+
+    assert first.status == 200
+    assert error.refusal is Refusal.UNREACHABLE
+
+
 def test_a_server_that_never_greets_ends_with_the_time_to_connect(client):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -483,10 +483,13 @@ class World:
     def state(self):
         """What can be seen of it, the names of this world taken out."""
         end = f"-{self.number}"
-        rows = {row.id.removesuffix(end): (row.is_primary, bool(row.team_id), row.removing) for row in Store.scan()}
+        rows = {
+            row.id.removesuffix(end): (row.is_primary, bool(row.team_id), row.removing, row.currency)
+            for row in Store.scan()
+        }
         claims = {row.claim.removesuffix(end): row.store.removesuffix(end) for row in Claim.scan()}
         primaries = {claims[each] for each in claims if each.startswith("primary#")}
-        assert primaries == {name for name, (is_primary, _, _) in rows.items() if is_primary}
+        assert primaries == {name for name, row in rows.items() if row[0]}
         return rows, claims
 
 
@@ -495,7 +498,10 @@ OPERATIONS = {
     "move first to the team": lambda world: world.patch("first", teamId=world.team),
     "move second to the team as primary": lambda world: world.patch("second", teamId=world.team, isPrimary=True),
     "delete first": lambda world: stores.begin_removal(world.id("first"), world.caller, None, LATER),
-    "connect third as primary": lambda world: stored(world.new("third", shop="fourth", is_primary=True)),
+    "change first": lambda world: world.patch("first", currency="EUR"),
+    "connect third to the team as primary": lambda world: stored(
+        world.new("third", shop="fourth", team_id=world.team, is_primary=True)
+    ),
     "connect the same again": lambda world: stored(world.new("fourth")),
 }
 
