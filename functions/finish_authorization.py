@@ -1,10 +1,8 @@
 """GET and POST /authorizations/{platform}/callback: the platform, or the seller's browser, comes back."""
 
 from html import escape
-from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from shared import api, authorizations, clock, egress, problems
 from shared.platforms.base import PlatformName
@@ -22,13 +20,9 @@ def receive_grant() -> Response[str]:
 
 
 @app.get("/authorizations/<platform>/callback", **api.describes_page("The seller's browser comes back"))
-def finish_authorization(
-    platform: PlatformName,
-    state: Annotated[str, Query(alias="user_id", max_length=100)] = "",
-    success: Annotated[str, Query(max_length=10)] = "",
-) -> Response[str]:
+def finish_authorization(platform: PlatformName) -> Response[str]:
     try:
-        authorizations.outcome(platform, state, success == "1", clock.now())
+        authorizations.outcome(platform, app.current_event.query_string_parameters or {}, clock.now())
     except problems.Problem as problem:
         return api.page(f"<h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p>", problem.status)
     return api.page("<h1>Your store is connected</h1><p>You can close this page.</p>")

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "EVENT_BUS": "storelink",
     "SYNC_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-sync",
     "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery",
+    "DELIVERY_DEAD_LETTERS_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery-dead-letters",
     "REMOVAL_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-removal",
     "TEAMS_CLAIM": "teams",
     "KEY_GROUPS": "4",
@@ -56,7 +57,7 @@ def _create() -> None:
     for alias in (ENVIRONMENT["API_CREDENTIALS_KEY"], ENVIRONMENT["WEBHOOK_SECRETS_KEY"]):
         key = clients.kms().create_key()["KeyMetadata"]["KeyId"]
         clients.kms().create_alias(AliasName=alias, TargetKeyId=key)
-    for queue in ("sync", "delivery", "removal"):
+    for queue in ("sync", "delivery", "delivery-dead-letters", "removal"):
         clients.sqs().create_queue(QueueName=f"storelink-{queue}")
     clients.events().create_event_bus(Name=ENVIRONMENT["EVENT_BUS"])
 

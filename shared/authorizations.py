@@ -72,8 +72,9 @@ def finish(platform: PlatformName, body: bytes, http: Http, now: datetime) -> st
     return store_id
 
 
-def outcome(platform: PlatformName, state: str, granted: bool, now: datetime) -> Authorization:
+def outcome(platform: PlatformName, query: Mapping[str, str], now: datetime) -> Authorization:
     """The attempt that the seller's browser comes back from; :class:`Problem` where it did not end well."""
+    state, granted = _granting(platform).read_return(query)
     attempt = _find(platform, state, now)
     if attempt.problem is not None:
         raise problems.AuthorizationFailed(attempt.problem)

@@ -193,8 +193,8 @@ def to_view(row: SyncedRecord) -> Json:
     """What callers see of a row."""
     changed_at = row.change_key.split("#")[0]
     if row.deleted:
-        return {"id": row.id, "storeId": row.store_id, "deleted": True, "changedAt": changed_at}
-    return {"id": row.id, "storeId": row.store_id, **body_of(row), "changedAt": changed_at}
+        return {"id": row.id, "store": row.store_id, "deleted": True, "changedAt": changed_at}
+    return {"id": row.id, "store": row.store_id, **body_of(row), "changedAt": changed_at}
 
 
 def body_of(row: SyncedRecord) -> Json:

@@ -13,6 +13,7 @@ from pynamodb.exceptions import DoesNotExist
 
 from shared import clients, connecting, exact_json, platforms
 from shared.credentials import CredentialsUnreadable
+from shared.keys import KeyUnavailable
 from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
 from shared.observability import logger
 from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName
@@ -72,7 +73,7 @@ def _unsubscribe(store: Store, http: Http, now: datetime) -> None:
             adapter.unsubscribe(connection, connecting.delivery_url(store, row), http)
     except DoesNotExist:
         return
-    except (PlatformError, CredentialsUnreadable) as error:
+    except (PlatformError, CredentialsUnreadable, KeyUnavailable) as error:
         logger.info("unsubscribe_failed", store=store.id, error=str(error))
 
 

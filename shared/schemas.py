@@ -341,7 +341,7 @@ class ProductView(View):
     model_config = ConfigDict(extra="allow")
 
     id: str
-    store_id: str
+    store: str
     title: str | None = None
     status: str | None = None
     platform_status: str | None = None
@@ -363,7 +363,7 @@ class OrderView(View):
     model_config = ConfigDict(extra="allow")
 
     id: str
-    store_id: str
+    store: str
     number: str | None = None
     status: str | None = None
     platform_status: str | None = None

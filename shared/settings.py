@@ -25,6 +25,7 @@ class Settings:
     event_bus: str
     sync_queue_url: str
     delivery_queue_url: str
+    delivery_dead_letters_url: str
     removal_queue_url: str
     teams_claim: str
     """The claim of the caller's token that lists their teams."""
@@ -49,6 +50,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         event_bus=environment["EVENT_BUS"],
         sync_queue_url=environment["SYNC_QUEUE_URL"],
         delivery_queue_url=environment["DELIVERY_QUEUE_URL"],
+        delivery_dead_letters_url=environment["DELIVERY_DEAD_LETTERS_URL"],
         removal_queue_url=environment["REMOVAL_QUEUE_URL"],
         teams_claim=environment["TEAMS_CLAIM"],
         key_groups=int(environment["KEY_GROUPS"]),

@@ -261,6 +261,8 @@ class _Work:
         self.cursors: dict[str, Json] = exact_json.loads(state.checkpoint) if state.checkpoint else {}
         self.started_with = state.checkpoint
         self.wait_until: datetime | None = None
+        self.compares = False
+        """Whether the run came as far as the full compare; the next is a day away, however this one ends."""
         adapter = platforms.get(PlatformName(store.platform))
         if adapter is None:
             raise LookupError(f"No adapter for {store.platform}")
@@ -277,21 +279,26 @@ class _Work:
 
     def do(self) -> None:
         """The whole run."""
-        if self.this.full and stores.wants_webhooks(self.store):
-            self._reconcile_subscriptions()
+        if self.this.full:
+            self._subscribe()
         for resource in _ORDER:
             self._page_through(resource)
         if self.this.full:
+            self.compares = True
             for resource in _ORDER:
                 self._compare_ids(resource)
 
-    def _reconcile_subscriptions(self) -> None:
+    def _subscribe(self) -> None:
+        """Makes the platform's webhook subscriptions those that should exist: all of ours, or none."""
         if not isinstance(self.adapter, ManagesSubscriptions):
+            return
+        url = connecting.delivery_url(self.store, self.row)
+        if not stores.wants_webhooks(self.store):
+            self.adapter.unsubscribe(self.connection, url, self.http)
             return
         secrets = credentials.unseal(
             Purpose.WEBHOOK, self.store.id, self.store.platform, self.row.webhook_secrets, self.now()
         )
-        url = connecting.delivery_url(self.store, self.row)
         self.adapter.reconcile(self.connection, url, secrets["current"], self.http)
 
     def _page_through(self, resource: Resource) -> None:
@@ -308,11 +315,7 @@ class _Work:
             counts.add(saved)
             self.this.pages += 1
             if page.partial:
-                self.this.outcome, self.this.reason, self.this.detail = (
-                    Outcome.PARTIAL,
-                    "RECORDS_NOT_UNDERSTOOD",
-                    page.partial,
-                )
+                self._lacks("RECORDS_NOT_UNDERSTOOD", page.partial)
             moved = self.cursors.get(resource) != page.cursor
             if not moved and not page.done:
                 raise _Ends("CURSOR_REPEATED", f"The platform gave the same page of {resource} again.")
@@ -329,24 +332,33 @@ class _Work:
         here = records.live_ids(self.store.id, resource)
         counts = self.this.counts[resource]
         gone, missed = here - there, there - here
-        most = max(DELETES_FREE, len(here) // DELETES_SHARE)
-        if len(gone) > most and not self.this.allow_deletes:
-            raise _Ends(
+        if len(gone) > max(DELETES_FREE, len(here) // DELETES_SHARE) and not self.this.allow_deletes:
+            self._lacks(
                 "MANY_DELETES", f"{len(gone)} of {len(here)} {resource} are gone. Sync with allowDeletes to delete."
             )
+            gone = set()
         for id in sorted(gone | missed):
             self._keep_going()
             self._look_up(resource, id, counts)
+
+    def _lacks(self, reason: str, detail: str) -> None:
+        """Something is missing, but the run can go on: it will not have been complete."""
+        self.this.outcome, self.this.reason, self.this.detail = Outcome.PARTIAL, reason, detail
 
     def _look_up(self, resource: Resource, id: str, counts: Counts) -> None:
         observed_at = self.now()
         try:
             record = self.adapter.fetch_one(self.connection, resource, id, self.http)
         except PlatformError as error:
-            if error.refusal is not Refusal.NOT_FOUND:
-                raise
-            self._holds_lease()
-            counts.deleted += records.bury(self.store.id, resource, id, observed_at, self.now())
+            match error.refusal:
+                case Refusal.NOT_FOUND:
+                    self._holds_lease()
+                    counts.deleted += records.bury(self.store.id, resource, id, observed_at, self.now())
+                case Refusal.NOT_UNDERSTOOD:
+                    counts.failed += 1
+                    self._lacks("RECORDS_NOT_UNDERSTOOD", error.detail)
+                case _:
+                    raise
             return
         self._holds_lease()
         written = records.save(self.store.id, resource, record, self.store.currency, observed_at, self.now())
@@ -485,7 +497,6 @@ def _finish(work: _Work) -> None:
             SyncState.last_sync_at.set(now),
             SyncState.quiet_runs.set(int(state.quiet_runs) + 1 if quiet else 0),
         ]
-        actions += [SyncState.full_sync_at.set(this.started_at)] if this.full else []
         if state.late_since is not None:
             actions += [SyncState.late_since.remove(), SyncState.late_shard.remove()]
     elif state.late_since is None:
@@ -493,6 +504,8 @@ def _finish(work: _Work) -> None:
             SyncState.late_since.set(clock.to_text(now)),
             SyncState.late_shard.set(str(wheel.shard_of(this.store_id))),
         ]
+    if work.compares:
+        actions.append(SyncState.full_sync_at.set(this.started_at))
     if unreached or state.failures:
         actions.append(SyncState.failures.set(int(state.failures) + 1 if unreached else 0))
     actions += _waiting(work)

@@ -23,23 +23,36 @@ from shared.settings import current
 
 ATTEMPTS = 6
 _FIRST_RETRY = timedelta(seconds=30)
+_LONGEST_CAUSE = 500
+
+
+_DONE = {Processing.PROCESSED, Processing.IGNORED}
 
 
 class Failed(Exception):
     """The delivery could not be processed now; its text is the cause, without secrets."""
 
 
+class Unreadable(Exception):
+    """The delivery will never be readable; its text is the cause."""
+
+
 def process(key: str, http: Http, now: datetime) -> None:
-    """Applies one stored delivery; a failure is queued to be tried again."""
+    """Applies one stored delivery; a failure is queued to be tried again, and given up in the end.
+
+    One that was given up is tried once more when an operator puts it back from the dead letters.
+    """
     delivery = _get(key)
-    if delivery is None or delivery.outcome not in {Processing.PENDING, Processing.RETRYING}:
+    if delivery is None or delivery.outcome in _DONE:
         return
     try:
         outcome, cause = _apply(delivery, http, now)
     except Failed as failure:
-        _fail(delivery, str(failure))
-        return
-    _conclude(delivery, outcome, cause)
+        _try_later(delivery, str(failure))
+    except Unreadable as unreadable:
+        _give_up(delivery, str(unreadable))
+    else:
+        _conclude(delivery, outcome, cause)
 
 
 def key_in(record: Mapping[str, Any]) -> str:
@@ -104,8 +117,7 @@ def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, s
         body = zlib.decompress(delivery.body)
         events = adapter.parse(base.Delivery(exact_json.loads(delivery.headers), body))
     except ValueError as error:
-        # what cannot be read now cannot be read later: kept with its cause, for a person to look at
-        return Processing.DEAD_LETTERED, f"The body cannot be read: {error}"[:500]
+        raise Unreadable(f"The body cannot be read: {error}") from error
     work = _Application(store, adapter, http, clock.from_text(delivery.received_at), now)
     applied = [work.apply(event) for event in events]
     if not events:
@@ -159,26 +171,34 @@ class _Application:
             raise Failed("The store's credentials cannot be opened now.") from error
 
 
-def _fail(delivery: Delivery, cause: str) -> None:
+def _try_later(delivery: Delivery, cause: str) -> None:
     attempts = int(delivery.attempts) + 1
-    last = attempts >= ATTEMPTS
-    outcome = Processing.DEAD_LETTERED if last else Processing.RETRYING
-    _conclude(delivery, outcome, cause[:500], attempts)
-    logger.warning("delivery_failed", delivery=delivery.delivery, attempts=attempts, cause=cause, last=last)
-    if not last:
-        delay = min(int(_FIRST_RETRY.total_seconds()) * 2 ** (attempts - 1), 900)
-        clients.sqs().send_message(
-            QueueUrl=current().delivery_queue_url,
-            MessageBody=exact_json.dumps({"delivery": delivery.delivery}),
-            DelaySeconds=delay,
-        )
+    if attempts >= ATTEMPTS:
+        _give_up(delivery, cause)
+        return
+    logger.warning("delivery_failed", delivery=delivery.delivery, attempts=attempts, cause=cause)
+    _conclude(delivery, Processing.RETRYING, cause)
+    delay = min(int(_FIRST_RETRY.total_seconds()) * 2 ** (attempts - 1), 900)
+    _send(current().delivery_queue_url, delivery, DelaySeconds=delay)
 
 
-def _conclude(delivery: Delivery, outcome: Processing, cause: str | None, attempts: int | None = None) -> None:
+def _give_up(delivery: Delivery, cause: str) -> None:
+    """Into the dead letters, whose alarm calls a person; the delivery itself keeps the cause."""
+    logger.error("delivery_given_up", delivery=delivery.delivery, cause=cause)
+    _conclude(delivery, Processing.DEAD_LETTERED, cause)
+    _send(current().delivery_dead_letters_url, delivery)
+
+
+def _send(queue: str, delivery: Delivery, **options: int) -> None:
+    body = exact_json.dumps({"delivery": delivery.delivery, "store": delivery.store_id})
+    clients.sqs().send_message(QueueUrl=queue, MessageBody=body, **options)
+
+
+def _conclude(delivery: Delivery, outcome: Processing, cause: str | None) -> None:
     actions: list[Any] = [
         Delivery.outcome.set(outcome),
-        Delivery.attempts.set(int(delivery.attempts) + 1 if attempts is None else attempts),
-        Delivery.cause.set(cause) if cause else Delivery.cause.remove(),
+        Delivery.attempts.set(int(delivery.attempts) + 1),
+        Delivery.cause.set(cause[:_LONGEST_CAUSE]) if cause else Delivery.cause.remove(),
     ]
     try:
         delivery.update(actions=actions, condition=Delivery.delivery.exists())

@@ -150,6 +150,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "KeyGroupsTable": "GetItem",
         "ApiCredentialsKey": "Decrypt",
         "DeliveryQueue": "DeleteMessage GetQueueAttributes ReceiveMessage SendMessage",
+        "DeliveryDeadLetters": "SendMessage",
         "EventDeadLetters": "SendMessage",
     },
     "dispatch_syncs": {

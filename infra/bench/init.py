@@ -53,12 +53,12 @@ _ENVIRONMENT = {
     "EVENT_BUS": "bench",
     "SYNC_QUEUE_URL": "",
     "DELIVERY_QUEUE_URL": "",
+    "DELIVERY_DEAD_LETTERS_URL": "",
     "REMOVAL_QUEUE_URL": "",
     "TEAMS_CLAIM": "teams",
     "KEY_GROUPS": "64",
     "SHARDS": "4",
     "POWERTOOLS_SERVICE_NAME": "storelink",
-    "POWERTOOLS_METRICS_NAMESPACE": "storelink",
 }
 
 _CPU = "import os, time; os.write(1, str(time.process_time()).encode()); os._exit(0)"

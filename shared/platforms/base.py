@@ -68,6 +68,8 @@ class Refusal(StrEnum):
     """No answer, or none in time: DNS, TCP, TLS, a stall."""
     TRANSIENT = "transient"
     """An answer that says try again: a 5xx, a reset."""
+    NOT_UNDERSTOOD = "not_understood"
+    """One record that cannot be read; the rest of the store is fine."""
     NOT_THE_PLATFORM = "not_the_platform"
     """An answer that this platform does not give: HTML, broken JSON, the wrong shape."""
     ADDRESS = "address"
@@ -291,6 +293,10 @@ class GuidedGrant(Protocol):
 
     def grant_url(self, domain: str, *, app_name: str, state: str, return_url: str, callback_url: str) -> str:
         """Where the seller's browser goes; ``state`` comes back with the keys."""
+        ...
+
+    def read_return(self, query: Mapping[str, str]) -> tuple[str, bool]:
+        """State, and whether access was granted, of the address that the seller's browser comes back to."""
         ...
 
     def read_grant(self, body: bytes) -> tuple[str, Mapping[str, str]]:

@@ -149,7 +149,7 @@ class WooCommerce:
         try:
             return _record(api, resource, row)
         except ValueError:
-            raise PlatformError(Refusal.NOT_THE_PLATFORM, f"{resource} {id} was not understood.") from None
+            raise PlatformError(Refusal.NOT_UNDERSTOOD, f"{resource} {id} was not understood.") from None
 
     def list_ids(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http) -> IdPage:
         """A row that goes while this pages may hide another: an absent id is a suspicion, no proof."""
@@ -243,6 +243,10 @@ class WooCommerce:
             "callback_url": callback_url,
         }
         return f"{domain}/wc-auth/v1/authorize?{urlencode(query)}"
+
+    def read_return(self, query: Mapping[str, str]) -> tuple[str, bool]:
+        """``success=1``, or ``success=0`` for a seller who declined."""
+        return query.get("user_id", ""), query.get("success") == "1"
 
     def read_grant(self, body: bytes) -> tuple[str, Mapping[str, str]]:
         """Nothing here is signed: the keys must still prove themselves at the address the seller gave."""

@@ -677,7 +677,7 @@ def test_a_product_whose_variations_never_end_is_not_waited_for():
 
     found = refusal(lambda: WOO.fetch_one(STORE, Resource.PRODUCTS, "8", Scripted(route)))
 
-    assert found.refusal is Refusal.NOT_THE_PLATFORM
+    assert found.refusal is Refusal.NOT_UNDERSTOOD
 
 
 def test_a_variations_id_gives_its_product():

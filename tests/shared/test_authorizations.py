@@ -34,7 +34,7 @@ def finished(state, http=None, now=NOW, platform=WOO, **fields):
 
 
 def outcome(state, granted=True, now=NOW, platform=WOO):
-    return authorizations.outcome(platform, state, granted, now)
+    return authorizations.outcome(platform, {"user_id": state, "success": "1" if granted else "0"}, now)
 
 
 def nothing_is_stored():

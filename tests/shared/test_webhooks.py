@@ -69,10 +69,9 @@ def outcome(key="d1"):
     return row.outcome, row.cause, int(row.attempts)
 
 
-def retries():
-    answer = clients.sqs().receive_message(
-        QueueUrl=settings.current().delivery_queue_url, MaxNumberOfMessages=10, AttributeNames=["All"]
-    )
+def dead_letters():
+    url = settings.current().delivery_dead_letters_url
+    answer = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [exact_json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
 
@@ -148,11 +147,12 @@ def test_a_failure_is_tried_again_later_each_time_and_ends_in_the_dead_letters(s
     platform.before = down
     delivered(now, {"resource": "orders", "id": "o1"})
     seen = []
-    for _ in range(webhooks.ATTEMPTS + 2):
+    for _ in range(webhooks.ATTEMPTS):
         webhooks.process("d1", NoHttp(), now)
         seen.append(outcome()[0])
 
-    assert seen[: webhooks.ATTEMPTS - 1] == [Processing.RETRYING] * (webhooks.ATTEMPTS - 1)
+    assert seen == [Processing.RETRYING] * (webhooks.ATTEMPTS - 1) + [Processing.DEAD_LETTERED]
+    assert dead_letters() == [{"delivery": "d1", "store": store.id}]
     assert outcome() == (
         Processing.DEAD_LETTERED,
         "transient: The store answered 502.",
@@ -187,6 +187,24 @@ def test_a_poison_body_is_dead_lettered_at_once_with_its_cause(store, platform, 
     kept, cause, _ = outcome()
     assert kept == Processing.DEAD_LETTERED
     assert cause.startswith("The body cannot be read")
+    assert dead_letters() == [{"delivery": "d1", "store": store.id}]
+
+
+def test_a_dead_letter_that_an_operator_puts_back_is_processed(store, platform, now):
+    def down(call):
+        raise PlatformError(Refusal.TRANSIENT, "The store answered 502.", status=502)
+
+    platform.put(ORDERS, "o1", now)
+    platform.before = down
+    delivered(now, {"resource": "orders", "id": "o1"})
+    for _ in range(webhooks.ATTEMPTS):
+        webhooks.process("d1", NoHttp(), now)
+    platform.before = lambda call: None
+    (letter,) = dead_letters()
+
+    webhooks.process(webhooks.key_in({"body": exact_json.dumps(letter)}), NoHttp(), now)
+
+    assert outcome()[0] == Processing.PROCESSED
 
 
 def test_what_announces_nothing_of_ours_is_ignored(store, platform, now):
