@@ -1,7 +1,8 @@
 """Runs the whole service on this machine: no Docker, no AWS account.
 
-    python -m infra.local.stack           start, and stay until Ctrl-C
-    python -m infra.local.stack --demo    start, connect a store and sync it, end
+    python -m infra.local.stack                   start, play the demo, and stay until Ctrl-C
+    python -m infra.local.stack --demo            start, play the demo, end
+    python -m infra.local.stack --without-demo    start, and stay
 
 What is deployed is the real template by the real SAM, onto ministack with IAM enforced. Around it stand an OIDC
 issuer, the platform sandbox and a front that gives the API an address.
@@ -340,7 +341,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the service on this machine.")
     parser.add_argument("--port", type=int, default=8700, help="the first of five")
     parser.add_argument("--home", type=Path, default=HOME, help="the folder of what it makes: logs, CA, endpoints")
-    parser.add_argument("--demo", action="store_true", help="run the demo and end")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--demo", action="store_true", help="end after the demo; its exit code is the demo's")
+    how.add_argument("--without-demo", action="store_true", help="connect no store")
     arguments = parser.parse_args()
     ports = Ports(arguments.port)
     ports.check()
@@ -353,8 +356,9 @@ def main() -> None:
         except StepFailedError as failed:
             raise SystemExit(f"\n{failed}") from None
         print(f"  {'ready':<34}{time.monotonic() - started:6.1f} s\n")
+        failed = not arguments.without_demo and demo.run(endpoints)
         if arguments.demo:
-            raise SystemExit(demo.run(endpoints))
+            raise SystemExit(failed)
         print(f"  API      {endpoints['api']}   (and {endpoints['https']})")
         print(f"  sandbox  {endpoints['sandbox']}")
         print("  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")

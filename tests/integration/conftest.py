@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         pytest.fail(f"{', '.join(missing)} missing: run `make install` first.")
     home = tmp_path_factory.mktemp("stack")
     log = home / "stack.log"
-    command = [sys.executable, "-m", "infra.local.stack", "--port", str(_free_ports(5)), "--home", str(home)]
+    command = [sys.executable, "-m", "infra.local.stack", "--port", str(_free_ports(5)), "--home", str(home), "--without-demo"]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program
             command, cwd=ROOT, env=_environment(home), stdout=output, stderr=output
