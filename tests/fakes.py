@@ -51,9 +51,7 @@ class FakePlatform:
         self._called("probe")
         return Identity("shop.example.com", "https://shop.example.com", "Shop", "EUR", "Europe/Berlin")
 
-    def fetch(
-        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
-    ) -> Page:
+    def fetch(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime) -> Page:
         self._called(f"fetch {resource}")
         after = (cursor or {}).get("after", "")
         rows = sorted(self.shop[resource].values(), key=lambda record: (record.updated_at, record.id))

@@ -356,9 +356,9 @@ def main() -> None:
         except StepFailedError as failed:
             raise SystemExit(f"\n{failed}") from None
         print(f"  {'ready':<34}{time.monotonic() - started:6.1f} s\n")
-        failed = not arguments.without_demo and demo.run(endpoints)
+        code = 0 if arguments.without_demo else demo.run(endpoints)
         if arguments.demo:
-            raise SystemExit(failed)
+            raise SystemExit(code)
         print(f"  API      {endpoints['api']}   (and {endpoints['https']})")
         print(f"  sandbox  {endpoints['sandbox']}")
         print("  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")

@@ -77,9 +77,7 @@ def test_a_store_event_names_its_owner_and_holds_nothing_else_of_the_store(bus, 
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("table", "model", "kind"), [("orders", Order, "order"), ("products", Product, "product")]
-)
+@pytest.mark.parametrize(("table", "model", "kind"), [("orders", Order, "order"), ("products", Product, "product")])
 def test_a_records_life_is_announced_without_its_contents(bus, now, table, model, kind):
     def row(n, at):
         return records._row(model, "store1", Record("x1", at, {"id": "x1", "n": n}), "EUR", at, at)
