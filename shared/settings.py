@@ -5,13 +5,12 @@ A variable that is absent and has no default raises at start, not at first use.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a function is told about its deployment."""
 
     table_prefix: str

@@ -7,26 +7,28 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
-from integration.deployment import Deployment, Json, Shop, User, until
+from integration.deployment import Deployment, Json, Shop, User, new_store, until
 
 from infra import template
 
 ROOT = Path(__file__).parents[2]
 TOOLS = (".tools/ministack/bin/python", ".tools/sam/bin/sam", ".tools/uv/bin/uv")
 START_SECONDS = 240
-_LAST = "test_traces.py"
+_LAST = ("test_by_itself.py", "test_traces.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for all of us, and what looks at the traces of all the others goes last."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.parent == here:
-            item.add_marker(pytest.mark.xdist_group("stack"))
-    items.sort(key=lambda item: item.path == here / _LAST)
+    """One worker for all of us, and what looks at what all the others have left goes last."""
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    for item in ours:
+        item.add_marker(pytest.mark.xdist_group("stack"))
+    ours.sort(key=lambda item: _LAST.index(item.path.name) if item.path.name in _LAST else -1)
+    items[:] = [item for item in items if item not in ours] + ours
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +47,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         pytest.fail(f"{', '.join(missing)} missing: run `make install` first.")
     home = tmp_path_factory.mktemp("stack")
     log = home / "stack.log"
-    command = [sys.executable, "-m", "infra.local.stack", "--port", str(_free_ports(5)), "--home", str(home), "--without-demo"]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.stack",
+        "--port",
+        str(_free_ports(5)),
+        "--home",
+        str(home),
+        "--without-demo",
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program
             command, cwd=ROOT, env=_environment(home), stdout=output, stderr=output
@@ -91,18 +102,63 @@ def store(user: User, shop: Shop) -> Json:
     return user.synced(shop)
 
 
+# What takes its time is begun before all else and looked at near the end, in test_by_itself.py.
+
+
 @pytest.fixture(scope="session", autouse=True)
 def left_alone(stack: Deployment, user: User) -> tuple[Shop, Json, int]:
-    """A shop that sends no webhooks, its store with the shortest interval, and a product changed since.
-
-    Made before all else, so that the schedule has its time while other tests run.
-    """
+    """A shop that sends no webhooks, its store with the shortest interval, and a product changed since."""
     shop = stack.open_shop()
     shop.act("PUT", "/delivery", paused=True)
     store = user.synced(shop, settings={"syncInterval": 60})
     changed = shop.simple_products()[0]
     shop.act("PUT", f"/products/{changed}", price="42.42")
     return shop, store, changed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hanging(stack: Deployment, user: User) -> Iterator[Future[httpx.Response]]:
+    """A store being connected to a shop that hangs."""
+    shop = stack.open_shop()
+    shop.act("POST", "/faults", kind="hang")
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(user.http.post, "/stores", json=new_store(shop))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def failed_once(stack: Deployment, user: User) -> tuple[Shop, Json]:
+    """A shop that failed when a webhook had us ask for more, and its store."""
+    shop = stack.open_shop()
+    shop.act("PUT", "/delivery", paused=True)
+    store = user.synced(shop, settings={"syncInterval": 86_400})
+    variation = next(row["id"] for row in shop.truth("products") if row["type"] == "variation")
+    shop.act("PUT", f"/products/{variation}", stock_quantity=17)
+    shop.act("POST", "/faults", kind="status", status=500, path="/products/", times=1)
+    shop.act("POST", "/deliver", copies=1)
+    return shop, store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def removed_at_once(stack: Deployment, user: User) -> Json:
+    """A store that was removed while its first sync ran."""
+    store = user.connect(stack.open_shop(orders=250), settings={"syncInterval": 86_400})
+    until(lambda: "lease_owner" in stack.row("sync-states", store_id=store["id"]), "the first sync did not begin")
+    assert user.http.delete(f"/stores/{store['id']}").status_code == 204
+    return store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def removed(stack: Deployment, user: User) -> tuple[Json, Json]:
+    """A store that was removed, and a genuine delivery of its shop."""
+    shop = stack.open_shop()
+    shop.act("PUT", "/delivery", paused=True)
+    store = user.synced(shop, settings={"syncInterval": 86_400})
+    shop.act("PUT", f"/products/{shop.simple_products()[0]}", price="5.43")
+    sent = shop.act("POST", "/deliver", copies=1)["sent"][-1]
+    stack.note_secrets()
+    assert user.http.delete(f"/stores/{store['id']}").status_code == 204
+    until(lambda: not stack.rows_about(store["id"]), "rows of the store are left")
+    return store, sent
 
 
 def _free_ports(count: int) -> int:

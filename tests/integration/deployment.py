@@ -234,6 +234,23 @@ class Deployment:
         pages = self.aws("dynamodb").get_paginator("scan").paginate(TableName=name)
         return [row for page in pages for row in page["Items"]]
 
+    def row(self, table: str, **key: str) -> Json:
+        """One row of a table as DynamoDB writes it, or nothing."""
+        item = self.aws("dynamodb").get_item(
+            TableName=f"{self.endpoints['stack']}-{table}",
+            Key={name: {"S": value} for name, value in key.items()},
+            ConsistentRead=True,
+        )
+        found: Json = item.get("Item", {})
+        return found
+
+    def physical(self, logical: str) -> str:
+        """What AWS calls a resource of the template."""
+        found: str = self.aws("cloudformation").describe_stack_resources(
+            StackName=self.endpoints["stack"], LogicalResourceId=logical
+        )["StackResources"][0]["PhysicalResourceId"]
+        return found
+
     def rows_about(self, store_id: str) -> dict[str, int]:
         """How many rows of each table name the store."""
         found = {table: sum(store_id in repr(row) for row in self.rows(table)) for table in self.tables()}

@@ -12,7 +12,7 @@ CALLBACK = "/authorizations/WOO_COMMERCE/callback"
 
 def _start(user: User, shop: Shop, **more: object) -> Json:
     wish = {"platform": "WOO_COMMERCE", "domain": shop.url, "name": shop.name, **more}
-    return ok(user.http.post("/authorizations", json=wish))
+    return ok(user.http.post("/authorizations", json=wish, headers={"idempotency-key": f"grant-{shop.name}"}))
 
 
 def _at_the_shop(stack: Deployment, started: Json, decision: str) -> httpx.Response:
@@ -45,7 +45,8 @@ def _kind(answer: httpx.Response) -> tuple[int, str]:
 
 
 def test_approval_connects_the_store_and_syncs_it(stack: Deployment, user: User, shop: Shop) -> None:
-    started = _start(user, shop, settings={"syncInterval": 3600}, metadata={"from": "grant"})
+    before = user.connect(stack.open_shop(), isPrimary=True)
+    started = _start(user, shop, settings={"syncInterval": 3600}, metadata={"from": "grant"}, isPrimary=True)
 
     page = _back(stack, _at_the_shop(stack, started, "approve"))
 
@@ -59,6 +60,8 @@ def test_approval_connects_the_store_and_syncs_it(stack: Deployment, user: User,
         {"from": "grant"},
         {"syncInterval": 3600},
     )
+    assert store["isPrimary"]
+    assert not ok(user.http.get(f"/stores/{before['id']}"))["isPrimary"]
     until(lambda: user.last_sync(store), "the first sync did not end")
     until(lambda: user.agrees(store, shop), "the first sync did not bring all")
     until(lambda: stack.events(store, "store.connected"), "it was not announced")

@@ -1,39 +1,22 @@
 """Addresses and keys that must not become a store: each has its own problem, and nothing is stored."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, new_store, ok
 
 _KEYS = {"stores": "id", "claims": "claim", "credentials": "store_id", "sync-states": "store_id"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def hanging(stack: Deployment, user: User) -> Iterator[Future[tuple[int, str]]]:
-    """A connection to a shop that hangs, begun before all else since it takes its time."""
-    shop = stack.open_shop()
-    shop.act("POST", "/faults", kind="hang")
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(_answer, stack, user, new_store(shop))
-
-
 def _all_keys(stack: Deployment) -> dict[str, set[str]]:
     return {table: {row[key]["S"] for row in stack.rows(table)} for table, key in _KEYS.items()}
 
 
-def _answer(stack: Deployment, user: User, wish: Json) -> tuple[int, str]:
-    answer = user.http.post("/stores", json=wish)
+def _refused(stack: Deployment, user: User, wish: Json, **headers: str) -> tuple[int, str]:
+    before = _all_keys(stack)
+    answer = user.http.post("/stores", json=wish, headers=headers)
+    assert _all_keys(stack) == before
     assert answer.headers["content-type"] == "application/problem+json"
     assert not any(secret in answer.text for secret in stack.secrets)
     return answer.status_code, answer.json()["type"].rpartition("#")[2]
-
-
-def _refused(stack: Deployment, user: User, wish: Json) -> tuple[int, str]:
-    before = _all_keys(stack)
-    answer = _answer(stack, user, wish)
-    assert _all_keys(stack) == before
-    return answer
 
 
 @pytest.mark.parametrize(
@@ -126,5 +109,9 @@ def test_refuses_fields_that_it_does_not_know_without_repeating_values(
     assert _refused(stack, user, new_store(shop, apiSecrets="cs_" + "1" * 40)) == (422, "request-invalid")
 
 
-def test_gives_up_on_a_shop_that_hangs_while_the_caller_still_waits(hanging: Future[tuple[int, str]]) -> None:
-    assert hanging.result(60) == (422, "platform-unreachable")
+def test_refusal_is_not_kept_under_its_idempotency_key(stack: Deployment, user: User, shop: Shop) -> None:
+    headers = {"idempotency-key": f"again-{shop.name}"}
+    shop.act("POST", "/faults", kind="html", times=1)
+
+    assert _refused(stack, user, new_store(shop), **headers) == (422, "not-the-platform")
+    assert user.http.post("/stores", json=new_store(shop), headers=headers).status_code == 201

@@ -96,6 +96,19 @@ def test_key_that_loses_its_rights_needs_a_human_too(stack: Deployment, user: Us
     assert (shown["status"], shown["statusReason"]["code"]) == ("NEEDS_REAUTHORIZATION", "PERMISSION_MISSING")
 
 
+def test_webhook_that_tells_of_lost_rights_is_understood(stack: Deployment, user: User) -> None:
+    shop = stack.open_shop()
+    store = user.synced(shop, settings={"syncInterval": 86_400})
+    shop.act("PUT", "/rights", may_manage=False)
+
+    shop.act("PUT", f"/products/{shop.simple_products()[0]}", price="4.56")
+
+    until(
+        lambda: ok(user.http.get(f"/stores/{store['id']}"))["status"] == "NEEDS_REAUTHORIZATION",
+        "the refusal was not noticed",
+    )
+
+
 def test_two_webhook_secrets_are_accepted_while_one_replaces_the_other(stack: Deployment, user: User) -> None:
     shop = stack.open_shop()
     store = user.synced(shop, settings={"syncInterval": 86_400})

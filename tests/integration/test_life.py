@@ -128,22 +128,52 @@ def test_patch_changes_the_version_that_it_names_and_no_other(user: User, store:
 
 
 def test_primary_role_moves_from_store_to_store(stack: Deployment, user: User, store: Json) -> None:
-    before = user.connect(stack.open_shop(), isPrimary=True)
+    def primaries() -> list[str]:
+        return [each["id"] for each in user.all("/stores") if each["isPrimary"]]
 
-    primary = ok(user.http.put(f"/stores/{store['id']}/primary"))
+    path = f"/stores/{store['id']}"
+    for _ in range(2):
+        connected = user.connect(stack.open_shop(), isPrimary=True)
+        assert primaries() == [connected["id"]]
 
-    assert primary["isPrimary"]
-    assert [each["id"] for each in user.all("/stores") if each["isPrimary"]] == [store["id"]]
-    assert not ok(user.http.get(f"/stores/{before['id']}"))["isPrimary"]
+    assert ok(user.http.put(f"{path}/primary"))["isPrimary"]
+    assert primaries() == [store["id"]]
+
+    ok(user.http.patch(path, json={"isPrimary": False}))
+    assert primaries() == []
+
+    ok(user.http.patch(f"/stores/{connected['id']}", json={"isPrimary": True}))
+    ok(user.http.patch(path, json={"isPrimary": True}))
+    assert primaries() == [store["id"]]
+
+
+def test_store_that_is_switched_off_is_not_synced_until_it_is_on_again(
+    stack: Deployment, user: User, store: Json
+) -> None:
+    path = f"/stores/{store['id']}"
+
+    ok(user.http.patch(path, json={"isActive": False}))
+    off = stack.row("sync-states", store_id=store["id"])
+    asked = user.http.post(f"{path}/syncs", json={})
+    ok(user.http.patch(path, json={"isActive": True, "settings": {"syncInterval": 43_200}}))
+    on = stack.row("sync-states", store_id=store["id"])
+
+    assert "slot" not in off
+    assert (asked.status_code, asked.json()["type"].rpartition("#")[2]) == (409, "sync-not-possible")
+    assert on["slot"]["S"].startswith("720#")
 
 
 def test_sync_now_runs_and_may_be_asked_for_once_a_minute(user: User, store: Json) -> None:
     path = f"/stores/{store['id']}/syncs"
 
-    asked = user.http.post(path, json={})
+    key = {"idempotency-key": "sync-now"}
+
+    asked = user.http.post(path, json={}, headers=key)
+    same = user.http.post(path, json={}, headers=key)
     again = user.http.post(path, json={})
 
-    assert asked.status_code == 202
+    assert (asked.status_code, same.status_code) == (202, 202)
+    assert same.json() == asked.json()
     assert (again.status_code, again.headers["retry-after"]) == (429, "60")
     run = until(
         lambda: [run for run in ok(user.http.get(path))["items"] if run["trigger"] == "request"],
@@ -165,7 +195,10 @@ def test_change_feed_has_what_changed_since_and_goes_on_from_its_cursor(user: Us
     page = until(feed, "the change is not in the feed")
     further = ok(user.http.get(path, params={"changedSince": since, "cursor": page["nextCursor"]}))
 
+    orders = ok(user.http.get(f"/stores/{store['id']}/orders", params={"changedSince": store["createdAt"]}))
     assert [row["price"] for row in page["items"] if row["id"] == str(changed)] == ["77.70"]
+    assert orders["items"] == sorted(orders["items"], key=lambda order: order["changedAt"])
+    assert len(orders["items"]) == 50
     assert further["items"] == []
     assert further["nextCursor"]
 

@@ -215,18 +215,3 @@ def test_refuses_more_than_a_mebibyte(stack: Deployment, shop: Shop, store: Json
 
 def test_takes_deliveries_by_post_only(stack: Deployment, shop: Shop, store: Json) -> None:
     assert stack.internet.get(_address(shop)).status_code == 405
-
-
-def test_address_of_a_removed_store_is_unknown(stack: Deployment, user: User) -> None:
-    shop = stack.open_shop()
-    store = user.synced(shop, settings={"syncInterval": 86_400})
-    address = _address(shop)
-    stack.note_secrets()
-    assert user.http.delete(f"/stores/{store['id']}").status_code == 204
-    until(lambda: not stack.rows_about(store["id"]), "rows of the store are left")
-
-    def status() -> bool:
-        answer = stack.internet.post(address, content=b"webhook_id=7", headers={"content-type": "text/plain"})
-        return answer.status_code == 404
-
-    until(status, "the address is still served")
