@@ -32,6 +32,7 @@ _REFUSALS: dict[Refusal, type[problems.Problem]] = {
     Refusal.RATE_LIMITED: problems.PlatformBusy,
     Refusal.REQUEST: problems.NotThePlatform,
 }
+_LONGEST_NAME = 200
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -60,7 +61,7 @@ def new_store(id: str, new: schemas.NewStore, caller: Caller, identity: Identity
         name=new.name,
         platform=new.platform,
         store_id=identity.store_id,
-        store_name=identity.store_name,
+        store_name=identity.store_name[:_LONGEST_NAME] if identity.store_name else None,
         domain=identity.domain,
         currency=identity.currency or new.currency or "USD",
         timezone=identity.timezone or new.timezone or "UTC",

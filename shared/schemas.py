@@ -170,7 +170,7 @@ class NewStore(ApiCredentials):
 
     name: Name
     platform: PlatformName
-    domain: Annotated[StrictStr, Field(max_length=2048)] | None = None
+    domain: Annotated[StrictStr, Field(max_length=512)] | None = None
     store_id: Annotated[StrictStr, Field(min_length=1, max_length=256)] | None = Field(
         default=None, description="If given, the credentials must open this store of the platform."
     )
@@ -224,7 +224,7 @@ class NewAuthorization(Body):
     """An attempt to connect a store through its platform's own screens."""
 
     platform: PlatformName
-    domain: Annotated[StrictStr, Field(max_length=2048)] | None = None
+    domain: Annotated[StrictStr, Field(max_length=512)] | None = None
     store: Identifier | None = Field(default=None, description="Our id of a store to reconnect.")
     name: Name | None = None
     is_primary: StrictBool = False

@@ -131,6 +131,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "replay_delivery": {
         "StoresTable": "GetItem",
         "DeliveriesTable": "GetItem UpdateItem",
+        "IdempotencyTable": "DeleteItem GetItem PutItem UpdateItem",
     },
     "receive_webhook": {
         "CredentialsTable": "GetItem",
