@@ -23,10 +23,8 @@ _LAST = ("test_by_itself.py", "test_traces.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for all of us, and what looks at what all the others have left goes last."""
+    """What looks at what all the others have left goes last."""
     ours = [item for item in items if item.path.parent == Path(__file__).parent]
-    for item in ours:
-        item.add_marker(pytest.mark.xdist_group("stack"))
     ours.sort(key=lambda item: _LAST.index(item.path.name) if item.path.name in _LAST else -1)
     items[:] = [item for item in items if item not in ours] + ours
 

@@ -3,6 +3,8 @@
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, ok, until
 
+pytestmark = pytest.mark.xdist_group("stack")
+
 
 @pytest.fixture(scope="module")
 def shop(stack: Deployment) -> Shop:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, new_store, ok, until
 
+pytestmark = pytest.mark.xdist_group("stack")
+
 
 @pytest.fixture(scope="module")
 def shop(stack: Deployment) -> Shop:
