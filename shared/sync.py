@@ -221,7 +221,7 @@ def _ask_again(store_id: str, message: Json) -> None:
     if message["trigger"] != "schedule" and tries <= _TRIES_WHILE_BUSY:
         rest = {name: value for name, value in message.items() if name not in {"stores", "trigger", "full"}}
         full = message.get("full", False)
-        connecting.enqueue([store_id], message["trigger"], full=full, delay=60, **{**rest, "tries": tries})
+        connecting.enqueue([store_id], message["trigger"], full=full, delay=15, **{**rest, "tries": tries})
 
 
 def history(store_id: str, limit: int, cursor: str | None) -> tuple[list[SyncRun], str | None]:
