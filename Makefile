@@ -68,7 +68,7 @@ demo: install ## start it, play a store's life, end it
 # ── Checks ───────────────────────────────────────────────────────────────────────────────────────
 
 test: install ## all tests, those on the local stack too
-	$(python) -m pytest -n auto --dist loadgroup
+	$(python) -m pytest -n auto
 
 check: .venv/.installed ## style, types, layers, template, known vulnerabilities
 	.venv/bin/ruff check .

@@ -7,8 +7,6 @@ import httpx
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, ok, until
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 CALLBACK = "/authorizations/WOO_COMMERCE/callback"
 
 

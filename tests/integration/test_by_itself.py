@@ -3,10 +3,7 @@
 from concurrent.futures import Future
 
 import httpx
-import pytest
 from integration.deployment import Deployment, Json, Shop, User, ok, until
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_store_is_synced_again_when_its_interval_is_over(user: User, left_alone: tuple[Shop, Json, int]) -> None:

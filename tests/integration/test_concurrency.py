@@ -2,10 +2,7 @@
 
 from functools import partial
 
-import pytest
 from integration.deployment import Deployment, Shop, User, at_once, new_store, ok
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 MANY = 16
 

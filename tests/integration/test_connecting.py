@@ -3,8 +3,6 @@
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, new_store, ok
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 _KEYS = {"stores": "id", "claims": "claim", "credentials": "store_id", "sync-states": "store_id"}
 
 

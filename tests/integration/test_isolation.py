@@ -4,8 +4,6 @@ import httpx
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, new_store, ok
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 ROUTES = [
     ("GET", "", None),
     ("PATCH", "", {"name": "mine"}),

@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, new_store, ok, until
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @pytest.fixture(scope="module")
 def shop(stack: Deployment) -> Shop:
@@ -225,7 +223,7 @@ def test_delivery_is_listed_and_can_be_replayed(user: User, shop: Shop, store: J
         lambda: [each for each in user.all(path) if each["outcome"] == "PROCESSED"], "no delivery was processed"
     )[0]
 
-    replayed = user.http.post(f"{path}/{processed['id']}/replay")
+    replayed = user.http.post(f"{path}/{processed['id']}/replay", headers={"idempotency-key": "replay"})
 
     assert replayed.status_code == 202
 

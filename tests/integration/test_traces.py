@@ -8,8 +8,6 @@ from integration.deployment import Deployment, forms, unpacked
 
 from infra import template
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 _TELLING = 12
 """So many bytes of a secret are enough to know it by."""
 

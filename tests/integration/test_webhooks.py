@@ -3,8 +3,6 @@
 import pytest
 from integration.deployment import Deployment, Json, Shop, User, ok, until
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @pytest.fixture(scope="module")
 def shop(stack: Deployment) -> Shop:
