@@ -287,6 +287,8 @@ class SyncedRecord(Table):
     id = UnicodeAttribute(range_key=True)
     version = UnicodeAttribute()
     """The platform's time of the change, then ours of the look: texts that sort as time does."""
+    looked_at = UnicodeAttribute()
+    """Our time of the look alone. It decides between a record and its tombstone, whose clock is ours."""
     hash = UnicodeAttribute()
     body = BinaryAttribute(legacy_encoding=False, null=True)
     """The normalised record: JSON, zlib."""

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pynamodb.exceptions import DoesNotExist, PutError
+from pynamodb.expressions.condition import Condition
 
 from shared import clock, exact_json, paging, problems
 from shared.models import Order, Product, SyncedRecord
@@ -80,51 +81,55 @@ def save_page(
 def save(
     store_id: str, resource: Resource, record: Record, currency: str, observed_at: datetime, now: datetime
 ) -> bool:
-    """Writes one record unless what we have is as new or the same; whether it was written."""
+    """Writes a record that was looked up, unless what we have is as new or the same; whether it was written.
+
+    A tombstone gives way to a look that began after it: the platform's clock and ours need not agree.
+    """
     table = TABLES[resource]
     row = _row(table, store_id, record, currency, observed_at, now)
-    comes_back = table.deleted.does_not_exist() | (table.version < clock.to_text(record.updated_at))
-    newer = (table.version < row.version) & (table.hash != row.hash) & comes_back
+    returns = table.deleted.exists() & (table.looked_at < row.looked_at)
+    return _put(row, table.id.does_not_exist() | _newer(table, row) | returns)
+
+
+def save_announced(
+    store_id: str, resource: Resource, record: Record, currency: str, received_at: datetime, now: datetime
+) -> bool:
+    """The same for a record that a delivery brought. It may be older than it looks, so it ends no tombstone."""
+    table = TABLES[resource]
+    row = _row(table, store_id, record, currency, received_at, now)
+    return _put(row, table.id.does_not_exist() | _newer(table, row))
+
+
+def is_buried(store_id: str, resource: Resource, id: str) -> bool:
+    """Whether we think that the platform has deleted the record."""
+    table = TABLES[resource]
     try:
-        row.save(condition=table.id.does_not_exist() | newer)
-    except PutError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+        return bool(table.get(store_id, id, consistent_read=True, attributes_to_get=["deleted"]).deleted)
+    except DoesNotExist:
+        return False
 
 
-def bury(store_id: str, resource: Resource, id: str, gone_at: datetime, now: datetime) -> bool:
-    """Leaves a tombstone for a record that the platform has deleted; whether it was news."""
+def bury(store_id: str, resource: Resource, id: str, observed_at: datetime, now: datetime) -> bool:
+    """Leaves a tombstone for a record that a look did not find any more; whether it was news."""
     table = TABLES[resource]
     row = table(
         store_id,
         id,
-        version=_version(gone_at, now),
+        version=_version(observed_at, observed_at),
+        looked_at=clock.to_text(observed_at),
         hash="",
         change_key=_change_key(now, id),
         deleted=True,
     )
-    alive = table.id.exists() & table.deleted.does_not_exist() & (table.version < row.version)
-    try:
-        row.save(condition=alive)
-    except PutError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return _put(row, table.id.exists() & table.deleted.does_not_exist() & (table.looked_at < row.looked_at))
 
 
 def restore(resource: Resource, old: SyncedRecord, new: SyncedRecord) -> bool:
     """Puts a newer version back that a batch overwrote; whether this write was such a one."""
-    if old.version <= new.version:
+    if not _is_older(new, old):
         return False
     table = TABLES[resource]
-    try:
-        old.save(condition=(table.version == new.version) & (table.hash == new.hash))
-    except PutError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
-            raise
+    _put(old, (table.version == new.version) & (table.hash == new.hash))
     return True
 
 
@@ -219,7 +224,9 @@ def _orders(store_id: str, limit: int, position: paging.Position | None) -> list
 
 def _known(table: type[Product] | type[Order], store_id: str, ids: Iterable[str]) -> Iterable[Product | Order]:
     keys = [(store_id, id) for id in ids]
-    return table.batch_get(keys, consistent_read=True, attributes_to_get=["id", "version", "hash", "deleted"])
+    return table.batch_get(
+        keys, consistent_read=True, attributes_to_get=["id", "version", "looked_at", "hash", "deleted"]
+    )
 
 
 def _row(
@@ -236,6 +243,7 @@ def _row(
         store_id,
         record.id,
         version=_version(record.updated_at, observed_at),
+        looked_at=clock.to_text(observed_at),
         hash=_hash(record, text),
         body=zlib.compress(text),
         change_key=_change_key(now, record.id),
@@ -250,18 +258,33 @@ def _hash(record: Record, text: bytes) -> str:
     return hashlib.sha256(clock.to_text(record.updated_at).encode() + text).hexdigest()[:32]
 
 
+def _newer(table: type[Product] | type[Order], row: SyncedRecord) -> Condition:
+    newer: Condition = table.deleted.does_not_exist() & (table.version < row.version) & (table.hash != row.hash)
+    return newer
+
+
+def _put(row: SyncedRecord, condition: Condition) -> bool:
+    try:
+        row.save(condition=condition)
+    except PutError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
 def _is_news(old: SyncedRecord, row: SyncedRecord) -> bool:
-    if old.deleted:  # a tombstone gives way only to a change that the platform dates after it
-        return _changed_at(old) < _changed_at(row)
-    return bool(old.version < row.version and old.hash != row.hash)
+    return _is_older(old, row) and old.hash != row.hash
+
+
+def _is_older(one: SyncedRecord, other: SyncedRecord) -> bool:
+    if one.deleted or other.deleted:
+        return bool(one.looked_at < other.looked_at)
+    return bool(one.version < other.version)
 
 
 def _version(updated_at: datetime, observed_at: datetime) -> str:
     return f"{clock.to_text(updated_at)}|{clock.to_text(observed_at)}"
-
-
-def _changed_at(row: SyncedRecord) -> str:
-    return row.version.split("|")[0]
 
 
 def _change_key(now: datetime, id: str) -> str:

@@ -18,7 +18,16 @@ from shared.keys import KeyUnavailable
 from shared.models import Credentials, Delivery, Processing, Status, Store
 from shared.observability import logger
 from shared.platforms import base
-from shared.platforms.base import Event, Http, Platform, PlatformError, PlatformName, ReceivesWebhooks, Refusal
+from shared.platforms.base import (
+    Event,
+    Http,
+    Platform,
+    PlatformError,
+    PlatformName,
+    ReceivesWebhooks,
+    Refusal,
+    Resource,
+)
 from shared.settings import current
 
 ATTEMPTS = 6
@@ -141,17 +150,22 @@ class _Application:
             return self._probe()
         if event.resource is None:
             return False
-        if event.record is not None:
-            return records.save(
-                self.store.id, event.resource, event.record, self.store.currency, self.received_at, self.now
-            )
+        if event.record is None:
+            return self._look_up(event.resource, event.id)
+        currency = self.store.currency
+        if records.save_announced(self.store.id, event.resource, event.record, currency, self.received_at, self.now):
+            return True
+        # what we think is deleted may have come back, or this may have been under way for long: only a look tells
+        return records.is_buried(self.store.id, event.resource, event.id) and self._look_up(event.resource, event.id)
+
+    def _look_up(self, resource: Resource, id: str) -> bool:
         try:
-            record = self.adapter.fetch_one(self._connection(), event.resource, event.id, self.http)
+            record = self.adapter.fetch_one(self._connection(), resource, id, self.http)
         except PlatformError as error:
             if error.refusal is Refusal.NOT_FOUND:
-                return records.bury(self.store.id, event.resource, event.id, self.received_at, self.now)
+                return records.bury(self.store.id, resource, id, self.now, self.now)
             raise Failed(f"{error.refusal}: {error.detail}") from error
-        return records.save(self.store.id, event.resource, record, self.store.currency, self.now, self.now)
+        return records.save(self.store.id, resource, record, self.store.currency, self.now, self.now)
 
     def _probe(self) -> bool:
         try:

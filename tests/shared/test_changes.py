@@ -41,9 +41,7 @@ def store(now, **changes_):
     return Store("store1", **{**values, **changes_})
 
 
-def order(now, *, n=1, deleted=False):
-    if deleted:
-        return Order("store1", "o1", version=f"{clock.to_text(now)}|x", hash="", change_key="t#o1", deleted=True)
+def order(now, *, n=1):
     return records._row(Order, "store1", Record("o1", now, {"id": "o1", "n": n}), "EUR", now, now)
 
 
@@ -83,7 +81,7 @@ def test_a_records_life_is_announced_without_its_contents(bus, now, table, model
         return records._row(model, "store1", Record("x1", at, {"id": "x1", "n": n}), "EUR", at, at)
 
     first, second = row(1, now), row(2, now + clock.timedelta(seconds=1))
-    gone = model("store1", "x1", version="9", hash="", change_key="t#x1", deleted=True)
+    gone = model("store1", "x1", version="9", looked_at="9", hash="", change_key="t#x1", deleted=True)
 
     changes.publish(
         [

@@ -79,25 +79,70 @@ def test_one_record_is_written_once_for_any_number_of_copies(now):
     assert written == [True, False, False, False]
 
 
+def announce(record_, received, resource=ORDERS):
+    return records.save_announced("s", resource, record_, "EUR", received, received)
+
+
+def look(record_, seen):
+    return save(record_, seen)
+
+
+def look_at_page(record_, seen):
+    return save_page([record_], seen).updated == 1
+
+
 @pytest.mark.parametrize("resource", list(Resource))
-def test_a_tombstone_does_not_come_back_with_an_older_change(now, resource):
+def test_a_tombstone_outlives_what_a_late_delivery_announces(now, resource):
     save(record("1", now), now, resource)
     records.bury("s", resource, "1", now + timedelta(minutes=1), now)
-    late = record("1", now + timedelta(seconds=30), late=True)
 
-    assert not save(late, now + timedelta(minutes=2), resource)
-    assert save_page([late], now + timedelta(minutes=2), resource).unchanged == 1
+    assert not announce(record("1", now + timedelta(days=1), late=True), now + timedelta(days=1), resource)
+    assert records.is_buried("s", resource, "1")
     with pytest.raises(problems.Problem) as refused:
         records.get("s", resource, "1")
     assert refused.value.status == 404
 
 
-def test_a_record_that_was_restored_at_the_platform_comes_back(now):
+@pytest.mark.parametrize("way", [look, look_at_page])
+def test_a_tombstone_gives_way_to_a_look_that_began_after_it_whatever_the_platforms_clock_says(now, way):
     save(record("1", now), now)
     records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
 
-    assert save(record("1", now + timedelta(minutes=2), back=True), now)
+    assert way(record("1", now - timedelta(hours=1), back=True), now + timedelta(minutes=2))
     assert records.get("s", ORDERS, "1")["back"] is True
+    assert not records.is_buried("s", ORDERS, "1")
+
+
+@pytest.mark.parametrize("way", [look, look_at_page])
+def test_a_tombstone_stays_when_a_look_began_before_it(now, way):
+    save(record("1", now), now)
+    records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
+
+    assert not way(record("1", now + timedelta(hours=1)), now + timedelta(seconds=59))
+    assert records.is_buried("s", ORDERS, "1")
+
+
+def test_a_record_dated_in_the_future_is_buried_all_the_same(now):
+    save(record("1", now + timedelta(hours=1)), now)
+
+    assert records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
+
+
+def test_what_came_after_the_look_is_not_buried_by_it(now):
+    announce(record("1", now), now + timedelta(minutes=2))
+
+    assert not records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
+
+
+def test_a_batch_that_overwrote_a_tombstone_is_undone(now):
+    save(record("1", now), now)
+    stale = records._row(Order, "s", record("1", now + timedelta(days=1)), "EUR", now + timedelta(seconds=1), now)
+    records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
+    tombstone = Order.get("s", "1")
+    stale.save()
+
+    assert records.restore(ORDERS, tombstone, stale)
+    assert records.is_buried("s", ORDERS, "1")
 
 
 def test_what_was_never_there_gets_no_tombstone(now):
@@ -225,26 +270,29 @@ _STEP = st.tuples(st.sampled_from(["event", "page", "delete"]), st.integers(0, 5
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_STEP, min_size=1, max_size=8))
-def test_any_order_of_events_and_pages_ends_with_the_newest(now, steps):
-    """Each step carries what the platform had at one time; whatever the order, the latest time wins."""
+def test_any_order_of_events_and_looks_ends_as_it_should(now, steps):
+    """Each step is later than the one before: the platform's newest wins, and over a delete only a later look."""
     store = uuid4().hex
     records.save(store, ORDERS, record("1", now, n=-1), "EUR", now, now)
-    latest = (0, "live", -1)
+    gone, latest = False, (0, -1)
     for at, (kind, when, content) in enumerate(steps):
         seen = now + timedelta(minutes=1, milliseconds=at)
-        changed_at = now + timedelta(seconds=when)
-        order = record("1", changed_at, n=content)
+        order = record("1", now + timedelta(seconds=when), n=content)
         if kind == "event":
-            records.save(store, ORDERS, order, "EUR", seen, seen)
+            records.save_announced(store, ORDERS, order, "EUR", seen, seen)
         elif kind == "page":
             records.save_page(store, ORDERS, [order], "EUR", seen, seen)
         else:
-            records.bury(store, ORDERS, "1", changed_at, seen)
-        wins = kind != "delete" and when > latest[0] if latest[1] == "gone" else when >= latest[0]
-        latest = (when, "gone" if kind == "delete" else "live", content) if wins else latest
+            records.bury(store, ORDERS, "1", seen, seen)
+        if kind == "delete":
+            gone = True
+        elif kind == "page" and gone:
+            gone, latest = False, (when, content)
+        elif not gone and when >= latest[0]:
+            latest = (when, content)
 
     row = Order.get(store, "1")
 
-    assert bool(row.deleted) == (latest[1] == "gone")
-    if not row.deleted:
-        assert records.body_of(row)["n"] == latest[2]
+    assert bool(row.deleted) == gone
+    if not gone:
+        assert records.body_of(row)["n"] == latest[1]

@@ -110,6 +110,31 @@ def test_a_delete_event_is_looked_up_and_buries_what_is_gone(store, platform, no
         records.get(store.id, ORDERS, "o1")
 
 
+def test_a_delivery_about_what_we_think_is_deleted_has_it_looked_up(store, platform, now):
+    """A shop whose clock is behind restores an order: its delivery is dated before the tombstone."""
+    delivered(now, whole("o1", now))
+    webhooks.process("d1", NoHttp(), now)
+    records.bury(store.id, ORDERS, "o1", now + timedelta(minutes=1), now)
+    platform.put(ORDERS, "o1", now + timedelta(seconds=1), back=True)
+    delivered(now, whole("o1", now + timedelta(seconds=1)), key="d2")
+
+    webhooks.process("d2", NoHttp(), now + timedelta(minutes=2))
+
+    assert records.get(store.id, ORDERS, "o1")["back"] is True
+
+
+def test_a_late_delivery_about_what_is_deleted_does_not_bring_it_back(store, platform, now):
+    delivered(now, whole("o1", now))
+    webhooks.process("d1", NoHttp(), now)
+    records.bury(store.id, ORDERS, "o1", now + timedelta(minutes=1), now)
+    delivered(now, whole("o1", now + timedelta(days=1)), key="d2")
+
+    webhooks.process("d2", NoHttp(), now + timedelta(minutes=2))
+
+    assert records.is_buried(store.id, ORDERS, "o1")
+    assert platform.calls == ["fetch_one orders o1"]
+
+
 def test_a_delete_event_for_what_is_there_again_deletes_nothing(store, platform, now):
     platform.put(ORDERS, "o1", now)
     delivered(now, {"resource": "orders", "id": "o1", "deleted": True})
