@@ -160,11 +160,11 @@ def run(
     this = Run(store_id, trigger, now(), full, allow_deletes)
     state = _take_lease(store_id, this.started_at)
     store = stores.find(store_id)
-    if state is None or store is None:
+    if state is None:
         this.outcome, this.reason = Outcome.SKIPPED, _BUSY if store else "GONE"
         return this
-    if stores.slot_of(store) is None:
-        this.outcome, this.reason = Outcome.SKIPPED, "NOT_ACTIVE"
+    if store is None or stores.slot_of(store) is None:
+        this.outcome, this.reason = Outcome.SKIPPED, "NOT_ACTIVE" if store else "GONE"
         _give_back(state)
         return this
     due = state.full_sync_at is None or state.full_sync_at <= this.started_at - FULL_EVERY
@@ -376,8 +376,12 @@ class _Work:
             cursor, done = page.cursor, page.done
 
     def _keep_going(self) -> None:
-        if self.now() >= self.deadline:
+        """Before each call to the platform: whether there is time, and a lease that outlasts the call."""
+        now = self.now()
+        if now >= self.deadline:
             raise _Ends("TIME_IS_UP", "The run goes on in another invocation.", go_on_in=0)
+        if self.state.lease_until - now < LEASE / 2:
+            self._checkpoint()
 
     def _holds_lease(self) -> None:
         """Refuses to write on an old lease: batches take no condition, so the clock must say so."""

@@ -118,7 +118,7 @@ def _sync(store: Store, http: Egress) -> list[Line]:
                 marks.append(len(calls.made))
             return genuine(method, url, **rest)
 
-        http.request = marked  # type: ignore[method-assign]
+        http.request = marked  # type: ignore[method-assign]  # to see where pages begin
         ends(sync.run(store.id, http, clock.now, clock.now() + timedelta(minutes=10)))
     pages = [calls.made[start:end] for start, end in pairwise(marks)]
     fullest = max(pages, key=len)

@@ -403,6 +403,35 @@ def test_subscribes_no_webhooks_where_the_owner_wants_none(store, platform, cloc
     assert "reconcile" not in platform.calls
 
 
+def test_a_long_compare_keeps_its_lease(store, platform, clock_, now):
+    """It has no page to checkpoint, and may take longer than a lease."""
+    for number in range(8):
+        platform.put(ORDERS, f"o{number}", now)
+    run(store, clock_)
+    for number in range(8):
+        platform.take(ORDERS, f"o{number}")
+
+    def slow(call):
+        if call.startswith("fetch_one"):
+            clock_.advance(minutes=1)
+
+    platform.before = slow
+
+    this = run(store, clock_, full=True)
+
+    assert (this.outcome, this.counts[ORDERS].deleted) == (Outcome.COMPLETE, 8)
+    assert state_of(store).lease_until is None
+
+
+def test_a_store_that_is_being_removed_keeps_no_lease(store, platform, clock_, now):
+    stores.begin_removal(store.id, Caller("user1"), None, now)
+
+    this = run(store, clock_)
+
+    assert (this.outcome, this.reason) == (Outcome.SKIPPED, "GONE")
+    assert state_of(store).lease_until is None
+
+
 def test_a_store_that_is_off_or_gone_is_skipped(store, platform, clock_, now):
     row = stores.find(store.id)
     row.update(actions=[Store.is_active.set(False)])

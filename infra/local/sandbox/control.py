@@ -109,7 +109,7 @@ class _Control:
         self._woocommerce = woocommerce
         self._base_url = base_url
 
-    async def overview(self, request: Request) -> Json:  # noqa: ARG002
+    async def overview(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
         return {"url": self._base_url, "woocommerce": {"shops": list(self._woocommerce.sites)}}
 
     async def open(self, request: Request) -> Json:

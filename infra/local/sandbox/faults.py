@@ -115,7 +115,7 @@ class Reset(Response):
     def __init__(self) -> None:
         super().__init__(status_code=0)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI gives all three
         """Abort the transport, where there is one."""
         transport = scope.get("state", {}).get("transport")
         if transport is None:

@@ -73,7 +73,7 @@ class Sandbox:
         return await self.woocommerce.answer(request, self.stop)
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:  # noqa: ARG002
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:  # noqa: ARG002 - Starlette gives it
         worker = asyncio.create_task(self._deliver()) if self._deliver_every else None
         yield
         self.stop.set()
@@ -133,7 +133,7 @@ class Running:
 class _Protocol(H11Protocol):
     """Shows the transport to the app, which must be able to reset a connection."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # over TCP it is one
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 

@@ -144,7 +144,7 @@ def _text(name: str, value: Any) -> Wrong | None:
     return Wrong("rest_invalid_type", f"{name} is not of type string.", {"param": name})
 
 
-def _date(name: str, value: Any) -> Wrong | None:  # noqa: ARG001
+def _date(name: str, value: Any) -> Wrong | None:  # noqa: ARG001 - every check is given the name
     return None if _DATE.fullmatch(str(value)) else Wrong("rest_invalid_date", "Invalid date.")
 
 
@@ -415,7 +415,7 @@ class Site:
                 return route, found.groups()
         raise RestError(404, "rest_no_route", "No route was found matching the URL and request method.")
 
-    async def _index(self, call: Call) -> Answer:  # noqa: ARG002
+    async def _index(self, call: Call) -> Answer:  # noqa: ARG002 - every route is given the call
         shop = self.shop
         body = {
             "name": f"Prüfstand {shop.name}",
@@ -1051,7 +1051,7 @@ def _link_query(query: Query, defaults: Query, page: int) -> str:
     pairs = []
     for name, value in {**query, **(defaults | query), "page": str(page)}.items():
         if name == "status" and defaults:
-            value = value if isinstance(value, list) else value.split(",")  # noqa: PLW2901
+            value = value if isinstance(value, list) else value.split(",")  # noqa: PLW2901 - the same, as a list
         if isinstance(value, list):
             pairs += [f"{name}%5B{at}%5D={quote_plus(item)}" for at, item in enumerate(value)]
         elif name == "dates_are_gmt":
