@@ -127,7 +127,7 @@ def _problems() -> str:
 
 def _described(function: str, schemas: Json) -> Json:
     """The paths of a function's resolver; its schemas are added to ``schemas``."""
-    for name in set(Settings._fields) - {"local_ca"}:
+    for name in set(Settings._fields) - {"local_ca", "local_platforms"}:
         os.environ.setdefault(name.upper(), "1")  # the functions ask for it when they are imported; nothing is called
     resolver = getattr(import_module(f"functions.{function}"), "app", None)
     if resolver is None:

@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery",
     "DELIVERY_DEAD_LETTERS_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery-dead-letters",
     "REMOVAL_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-removal",
+    "APPS": "storelink/apps",
     "TEAMS_CLAIM": "teams",
     "KEY_GROUPS": "4",
     "SHARDS": "2",

@@ -164,15 +164,19 @@ def address(adapter: Platform, domain: str | None) -> str:
 
 
 def _prove(adapter: Platform, domain: str, given: Mapping[str, str], http: Http) -> Identity:
-    missing = sorted(adapter.credential_fields - given.keys())
-    foreign = sorted(given.keys() - adapter.credential_fields)
-    if missing or foreign:
-        wanted = ", ".join(to_camel(name) for name in sorted(adapter.credential_fields))
-        raise problems.RequestInvalid(f"A store of {adapter.name} is connected with {wanted}, and nothing else.")
+    if frozenset(given) not in adapter.credential_sets:
+        raise problems.RequestInvalid(_wanted(adapter))
     try:
         return adapter.probe(Connection(domain, given), http)
     except PlatformError as error:
         raise _REFUSALS[error.refusal](error.detail) from error
+
+
+def _wanted(adapter: Platform) -> str:
+    sets = [" and ".join(to_camel(name) for name in sorted(names)) for names in adapter.credential_sets]
+    if not sets:
+        return f"A store of {adapter.name} is connected through POST /authorizations, not by key."
+    return f"A store of {adapter.name} is connected with {', or with '.join(sets)}, and nothing else."
 
 
 def _begin(store: Store, trigger: str) -> None:

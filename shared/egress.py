@@ -85,6 +85,7 @@ class Egress:
         self,
         *,
         local_ca: str = "",
+        local_platforms: str = "",
         total_seconds: float = TOTAL_SECONDS,
         connect_seconds: float = CONNECT_SECONDS,
         resolve: Resolve = resolve,
@@ -94,7 +95,7 @@ class Egress:
         self._connect = connect_seconds
         self._monotonic = monotonic
         self._ends = math.inf
-        self._guard = _Guard(resolve, monotonic, loopback=bool(local_ca))
+        self._guard = _Guard(resolve, monotonic, loopback=bool(local_ca), played=local_platforms)
         self._transport = _Transport(_trust(local_ca), self._guard)
 
     def within(self, seconds: float) -> Self:
@@ -116,6 +117,7 @@ class Egress:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         json: Any = None,
+        content: bytes | None = None,
         basic: tuple[str, str] | None = None,
     ) -> Answer:
         """One request; see :class:`shared.platforms.base.Http`. A redirect is an ADDRESS error."""
@@ -127,6 +129,7 @@ class Egress:
             httpx.URL(url).copy_merge_params(params) if params else url,
             headers={**_HEADERS, **(headers or {}), **(_authorization(*basic) if basic else {})},
             json=json,
+            content=content,
             extensions={"timeout": timeouts},
         )
         if prepared.url.host != target.host:
@@ -156,7 +159,8 @@ class Egress:
 @cache
 def client() -> Egress:
     """The client of this execution environment."""
-    return Egress(local_ca=settings.current().local_ca)
+    ours = settings.current()
+    return Egress(local_ca=ours.local_ca, local_platforms=ours.local_platforms)
 
 
 class _Transport(httpx.HTTPTransport):
@@ -176,10 +180,15 @@ class _Transport(httpx.HTTPTransport):
 class _Guard(httpcore.NetworkBackend):
     """Connects to checked addresses only, and holds each thread's call to its deadline."""
 
-    def __init__(self, resolve: Resolve, monotonic: Callable[[], float], *, loopback: bool) -> None:
+    def __init__(
+        self, resolve: Resolve, monotonic: Callable[[], float], *, loopback: bool, played: str = ""
+    ) -> None:
         self._resolve = resolve
         self._monotonic = monotonic
         self._loopback = loopback
+        port, _, hosts = played.partition(":")
+        self._played_port = int(port) if loopback and hosts else 0
+        self._played_hosts = hosts.split(",")
         self._sockets = httpcore.SyncBackend()
         # getaddrinfo knows no timeout: it runs aside, and whoever waits leaves in time.
         self._lookups = ThreadPoolExecutor(max_workers=16, thread_name_prefix="lookup")
@@ -212,6 +221,8 @@ class _Guard(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        if self._is_played(host):
+            host, port = "localhost", self._played_port
         end = self._monotonic() + self.left(timeout)
         found = self._checked(host, port, self.left(timeout))
         for position, address in enumerate(found):
@@ -225,6 +236,11 @@ class _Guard(httpcore.NetworkBackend):
             else:
                 return _Stream(stream, self)
         raise httpcore.ConnectError("no address")
+
+    def _is_played(self, host: str) -> bool:
+        """Whether the local stack plays the platform of this host. The TLS name stays the platform's own."""
+        names = self._played_hosts if self._played_port else ()
+        return any(host == name or (name.startswith(".") and host.endswith(name)) for name in names)
 
     def _checked(self, host: str, port: int, timeout: float) -> Sequence[str]:
         if self._loopback and (host == "localhost" or host.endswith(".localhost")):

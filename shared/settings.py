@@ -26,6 +26,8 @@ class Settings(NamedTuple):
     delivery_queue_url: str
     delivery_dead_letters_url: str
     removal_queue_url: str
+    apps: str
+    """Our registrations at the platforms are secrets named ``{apps}/{PLATFORM}``."""
     teams_claim: str
     """The claim of the caller's token that lists their teams."""
     key_groups: int
@@ -34,13 +36,16 @@ class Settings(NamedTuple):
     """Into how many partitions a sharded index key is spread; fixed once chosen."""
     local_ca: str
     """A CA file that opens loopback addresses to platform calls; local stack only."""
+    local_platforms: str
+    """``PORT:host,.domain,…``: hosts of platforms that are played on a loopback port; local stack only."""
 
 
 def parse(environment: Mapping[str, str]) -> Settings:
     """The settings in ``environment``; :class:`KeyError` names what is missing."""
     local_ca = environment.get("STORELINK_LOCAL_CA", "")
-    if local_ca and not _is_loopback(environment.get("AWS_ENDPOINT_URL", "")):
-        raise ValueError("STORELINK_LOCAL_CA is for a local AWS endpoint only.")
+    local_platforms = environment.get("STORELINK_LOCAL_PLATFORMS", "")
+    if (local_ca or local_platforms) and not _is_loopback(environment.get("AWS_ENDPOINT_URL", "")):
+        raise ValueError("STORELINK_LOCAL_CA and STORELINK_LOCAL_PLATFORMS are for a local AWS endpoint only.")
     return Settings(
         table_prefix=environment["TABLE_PREFIX"],
         public_url=environment["PUBLIC_URL"].rstrip("/"),
@@ -51,10 +56,12 @@ def parse(environment: Mapping[str, str]) -> Settings:
         delivery_queue_url=environment["DELIVERY_QUEUE_URL"],
         delivery_dead_letters_url=environment["DELIVERY_DEAD_LETTERS_URL"],
         removal_queue_url=environment["REMOVAL_QUEUE_URL"],
+        apps=environment["APPS"],
         teams_claim=environment["TEAMS_CLAIM"],
         key_groups=int(environment["KEY_GROUPS"]),
         shards=int(environment["SHARDS"]),
         local_ca=local_ca,
+        local_platforms=local_platforms,
     )
 
 

@@ -369,7 +369,7 @@ class _Work:
         done = False
         while not done:
             self._keep_going()
-            page = self.adapter.list_ids(self.connection, resource, cursor, self.http)
+            page = self.adapter.list_ids(self.connection, resource, cursor, self.http, self.now())
             yield list(page.ids)
             if not page.done and page.cursor == cursor:
                 raise _Ends("CURSOR_REPEATED", f"The platform gave the same ids of {resource} again.")

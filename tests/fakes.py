@@ -27,7 +27,7 @@ class FakePlatform:
     """Pages by time of change, as WooCommerce's adapter does, two records a page."""
 
     name: PlatformName = PlatformName.WOO_COMMERCE
-    credential_fields: frozenset[str] = frozenset({"api_key", "api_secret"})
+    credential_sets: tuple[frozenset[str], ...] = (frozenset({"api_key", "api_secret"}),)
     shop: dict[Resource, dict[str, Record]] = field(default_factory=lambda: {each: {} for each in Resource})
     page_size: int = 2
     calls: list[str] = field(default_factory=list)
@@ -66,7 +66,9 @@ class FakePlatform:
             raise PlatformError(Refusal.NOT_FOUND, "It does not exist.", status=404)
         return self.shop[resource][id]
 
-    def list_ids(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http) -> IdPage:
+    def list_ids(
+        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
+    ) -> IdPage:
         self._called(f"list_ids {resource}")
         return IdPage(sorted(self.shop[resource]), {}, done=True)
 

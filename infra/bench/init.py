@@ -55,6 +55,7 @@ _ENVIRONMENT = {
     "DELIVERY_QUEUE_URL": "",
     "DELIVERY_DEAD_LETTERS_URL": "",
     "REMOVAL_QUEUE_URL": "",
+    "APPS": "storelink/apps",
     "TEAMS_CLAIM": "teams",
     "KEY_GROUPS": "64",
     "SHARDS": "4",

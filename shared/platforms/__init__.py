@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from shared.platforms.base import (
     Capabilities,
+    GrantsByOAuth,
     GuidedGrant,
     ManagesSubscriptions,
     Platform,
     PlatformName,
     ReceivesWebhooks,
+    RevokesGrants,
 )
 from shared.platforms.woocommerce import WooCommerce
 
@@ -20,6 +22,8 @@ _ABILITIES: Mapping[str, type] = {
     "webhooks": ReceivesWebhooks,
     "subscriptions": ManagesSubscriptions,
     "guided grant": GuidedGrant,
+    "OAuth": GrantsByOAuth,
+    "revocation": RevokesGrants,
 }
 
 

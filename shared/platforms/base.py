@@ -5,8 +5,9 @@ them at its line in the registry. A rule of one platform is in that platform's f
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 Json = dict[str, Any]
@@ -111,14 +112,29 @@ class Http(Protocol):
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         json: Any = None,
+        content: bytes | None = None,
         basic: tuple[str, str] | None = None,
     ) -> Answer:
-        """One request. Any status is an answer, save a redirect, which is an ADDRESS error.
+        """One request, with a body of ``json`` or of ``content`` as it is. Any status is an answer, save a redirect, which is an ADDRESS error.
 
         :class:`PlatformError` with UNREACHABLE, TRANSIENT, ADDRESS or NOT_THE_PLATFORM, and no status but a
         redirect's, where there is no whole answer.
         """
         ...
+
+
+class App(NamedTuple):
+    """Our own registration at a platform: what an operator got there and put into the secret of the platform."""
+
+    client_id: str
+    client_secret: str
+    previous_client_secret: str = ""
+    """What still signs webhooks for a while after ``client_secret`` was rotated."""
+    more: Mapping[str, str] = MappingProxyType({})
+    """What else the platform wants to be told, by the names that its page in docs/platforms gives."""
+
+    def __repr__(self) -> str:
+        return f"App({self.client_id!r}, ***)"
 
 
 class Connection(NamedTuple):
@@ -131,6 +147,8 @@ class Connection(NamedTuple):
     """The platform's own id of the store, once known."""
     currency: str = "USD"
     timezone: str = "UTC"
+    app: App | None = None
+    """Our registration at the platform, on platforms that have one."""
 
     def __repr__(self) -> str:
         return f"Connection({self.domain!r}, credentials=***)"
@@ -145,6 +163,39 @@ class Identity(NamedTuple):
     currency: str | None = None
     timezone: str | None = None
     scopes: frozenset[str] = frozenset()
+    credentials: Mapping[str, str] = MappingProxyType({})
+    """What else opens this store, to be sealed with its credentials: a shop cipher, for one."""
+
+    def __repr__(self) -> str:
+        return f"Identity({self.store_id!r}, {self.domain!r})"
+
+
+class Callback(NamedTuple):
+    """What the seller's browser brought back from the platform's consent screen."""
+
+    state: str
+    code: str = ""
+    """Empty where the seller declined."""
+    domain: str = ""
+    """The store it is about, in canonical spelling, where the platform says so."""
+
+    def __repr__(self) -> str:
+        return f"Callback({self.domain!r}, ***)"
+
+
+class Tokens(NamedTuple):
+    """What a token endpoint answered. Times are absolute; ``None`` where the answer does not tell."""
+
+    access_token: str
+    refresh_token: str | None = None
+    """``None``: the one that was spent stays good."""
+    expires_at: datetime | None = None
+    refresh_expires_at: datetime | None = None
+    never_expires: bool = False
+    """The platform said for good that this token has no end, as it does for keys of merchant-made apps."""
+
+    def __repr__(self) -> str:
+        return f"Tokens(***, expires_at={self.expires_at!r})"
 
 
 class Delivery(NamedTuple):
@@ -153,6 +204,8 @@ class Delivery(NamedTuple):
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    path_topic: str = ""
+    """The topic that its address names, where subscriptions have an address each."""
 
 
 class Verdict(StrEnum):
@@ -178,7 +231,11 @@ class Event(NamedTuple):
     Its ``currency`` is ``None`` where the payload does not tell: the store's own is meant.
     """
     access_lost: bool = False
-    """The platform told us that our rights are gone: the store must be probed."""
+    """The platform told us that our rights are gone, or fewer: the store must be probed."""
+    disconnected: bool = False
+    """With ``access_lost``: the seller took us out at the platform. If the probe agrees, we stop for good."""
+    reauthorize_by: datetime | None = None
+    """The platform says that the seller must approve anew before then."""
 
 
 class Record(NamedTuple):
@@ -206,6 +263,8 @@ class Page(NamedTuple):
     done: bool
     partial: str | None = None
     """Why some records of this page are missing, where they are."""
+    ready_at: datetime | None = None
+    """When the platform's budget allows the next page, or when it is worth asking again; ``None``: at once."""
 
 
 class IdPage(NamedTuple):
@@ -214,6 +273,10 @@ class IdPage(NamedTuple):
     ids: Sequence[str]
     cursor: Json
     done: bool
+    since: datetime | None = None
+    """The platform lists only what was created since; what is older is not missing for not being listed."""
+    ready_at: datetime | None = None
+    """As a :class:`Page` has it."""
 
 
 class Subscribed(NamedTuple):
@@ -229,8 +292,11 @@ class Platform(Protocol):
     """What every adapter can do. I/O goes through ``http``; time is passed in."""
 
     name: PlatformName
-    credential_fields: frozenset[str]
-    """Which of accessToken, refreshToken, apiKey, apiSecret (snake case) connect a store by key."""
+    credential_sets: Sequence[frozenset[str]]
+    """Which of accessToken, refreshToken, apiKey, apiSecret (snake case) together connect a store by key.
+
+    Empty where a store is connected through the platform's own screens only.
+    """
 
     def normal_domain(self, text: str) -> str:
         """The store's address in one canonical spelling; :class:`ValueError` says what is wrong."""
@@ -248,7 +314,9 @@ class Platform(Protocol):
         """One record by the platform's id; NOT_FOUND where the platform says it does not exist."""
         ...
 
-    def list_ids(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http) -> IdPage:
+    def list_ids(
+        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
+    ) -> IdPage:
         """The ids that exist now, for the full compare."""
         ...
 
@@ -271,6 +339,24 @@ class ReceivesWebhooks(Protocol):
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:
         """What the delivery announces. :class:`ValueError` where it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class SignsWithApp(Protocol):
+    """Its deliveries are signed with our app's secret, in place of one of the store's own."""
+
+    def app_secrets(self, app: App) -> Sequence[str]:
+        """What ``verify`` accepts, current first: one text each, in a form of the adapter's own."""
+        ...
+
+
+@runtime_checkable
+class NotifiesApp(Protocol):
+    """Sends some deliveries to one address of the app, whichever store they are about."""
+
+    def store_of(self, delivery: Delivery) -> str:
+        """The platform's own id of the store, ``""`` where it names none. Never raises."""
         ...
 
 
@@ -301,6 +387,58 @@ class GuidedGrant(Protocol):
 
     def read_grant(self, body: bytes) -> tuple[str, Mapping[str, str]]:
         """State and credentials of the store's callback; :class:`ValueError` where it is not one."""
+        ...
+
+
+@runtime_checkable
+class GrantsByOAuth(Protocol):
+    """The seller approves at the platform, which gives tokens that we keep fresh."""
+
+    token_life: timedelta
+    """How long an access token lives where no answer ever told."""
+
+    def authorization_url(self, app: App, domain: str, *, state: str, return_url: str, challenge: str) -> str:
+        """Where the seller's browser goes. ``challenge`` is PKCE's (S256), for platforms that have it."""
+        ...
+
+    def read_callback(self, app: App, query: Sequence[tuple[str, str]], now: datetime) -> Callback:
+        """What came back, after the platform's own proof that it did; :class:`ValueError` says what is wrong.
+
+        ``query`` has every parameter as it came, decoded, repeated ones repeated.
+        """
+        ...
+
+    def known_store_id(self, domain: str) -> str | None:
+        """The platform's own id of the store, where its address alone tells it."""
+        ...
+
+    def exchange(
+        self, app: App, domain: str, code: str, *, return_url: str, verifier: str, http: Http, now: datetime
+    ) -> Tokens:
+        """The tokens for a code. CREDENTIALS where the platform refuses the code, PERMISSION names missing scopes."""
+        ...
+
+    def stores_of(self, connection: Connection, http: Http) -> Sequence[Identity]:
+        """The stores that a grant covers, each proved as ``probe`` does; the seller chooses one of several."""
+        ...
+
+    def refresh(self, connection: Connection, http: Http, now: datetime) -> Tokens:
+        """New tokens for those of ``connection``. One call to the token endpoint, never repeated.
+
+        CREDENTIALS only where the platform says that the grant is dead (``invalid_grant``): a refusal of our
+        app (``invalid_client``) is REQUEST, and everything else may pass.
+        A token without an end and without a refresh token is exchanged for a pair that has both, where the
+        platform can do that; where it refuses, ``never_expires`` is said of the old one.
+        """
+        ...
+
+
+@runtime_checkable
+class RevokesGrants(Protocol):
+    """Can end our access at the platform when a store is removed."""
+
+    def revoke(self, connection: Connection, http: Http) -> None:
+        """Ends it; what has ended already is fine."""
         ...
 
 

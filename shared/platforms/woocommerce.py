@@ -100,7 +100,7 @@ class WooCommerce:
     """Fits Platform, ReceivesWebhooks, ManagesSubscriptions and GuidedGrant."""
 
     name = PlatformName.WOO_COMMERCE
-    credential_fields = frozenset({"api_key", "api_secret"})
+    credential_sets = (frozenset({"api_key", "api_secret"}),)
 
     def normal_domain(self, text: str) -> str:
         """As :func:`shared.addresses.normal_origin`; what was copied from the dashboard's address is cut."""
@@ -151,7 +151,14 @@ class WooCommerce:
         except ValueError:
             raise PlatformError(Refusal.NOT_UNDERSTOOD, f"{resource} {id} was not understood.") from None
 
-    def list_ids(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http) -> IdPage:
+    def list_ids(
+        self,
+        connection: Connection,
+        resource: Resource,
+        cursor: Json | None,
+        http: Http,
+        now: datetime,  # noqa: ARG002 - all rows are listed, however old
+    ) -> IdPage:
         """A row that goes while this pages may hide another: an absent id is a suspicion, no proof."""
         page = int((cursor or {}).get("page", 1))
         api = _Api(connection, http)

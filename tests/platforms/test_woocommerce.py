@@ -1050,8 +1050,8 @@ def test_lists_the_ids_that_exist():
         return reply([{"id": n} for n in range(page * 100, min(page * 100 + 100, 250))], x_wp_totalpages="2")
 
     http = Scripted(route)
-    first = WOO.list_ids(STORE, Resource.ORDERS, None, http)
-    second = WOO.list_ids(STORE, Resource.ORDERS, first.cursor, http)
+    first = WOO.list_ids(STORE, Resource.ORDERS, None, http, NOW)
+    second = WOO.list_ids(STORE, Resource.ORDERS, first.cursor, http, NOW)
 
     assert (first.done, second.done) == (False, True)
     assert [*first.ids, *second.ids] == [str(number) for number in range(100, 250)]
@@ -1059,9 +1059,9 @@ def test_lists_the_ids_that_exist():
 
 def test_ids_that_repeat_for_ever_end_in_an_error():
     http = Scripted(reply([{"id": number} for number in range(1, 101)]))
-    first = WOO.list_ids(STORE, Resource.ORDERS, None, http)
+    first = WOO.list_ids(STORE, Resource.ORDERS, None, http, NOW)
 
-    found = refusal(lambda: WOO.list_ids(STORE, Resource.ORDERS, first.cursor, http))
+    found = refusal(lambda: WOO.list_ids(STORE, Resource.ORDERS, first.cursor, http, NOW))
 
     assert found.refusal is Refusal.NOT_THE_PLATFORM
 

@@ -21,7 +21,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import unquote
 
 import httpx
 import trustme
@@ -30,14 +31,36 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from infra.local.sandbox import control
 from infra.local.sandbox.woo_shop import Sizes
 from infra.local.sandbox.woocommerce import WooCommerce
 
+HOSTS: tuple[str, ...] = ()
+"""The host names of all platforms that have addresses of their own."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _RECEIVER_TIMEOUT = 60.0
+
+
+class StandIn(Protocol):
+    """A platform that has addresses of its own, which the local stack leads here."""
+
+    hosts: Sequence[str]
+    """Its host names; ``.example.com`` means all names below."""
+
+    def routes(self) -> list[Route]:
+        """Its control API, below ``/_sandbox/NAME``."""
+        ...
+
+    async def answer(self, request: Request, stop: asyncio.Event) -> Response:
+        """Any request to one of its hosts; whatever hangs on purpose lets go at ``stop``."""
+        ...
+
+    async def deliver(self) -> None:
+        """Sends the webhooks that are due."""
+        ...
 
 
 class Sandbox:
@@ -56,14 +79,17 @@ class Sandbox:
         self.stop = asyncio.Event()
         """Set when the sandbox ends: whatever hangs on purpose lets go."""
         self._deliver_every = deliver_every
-        self.app = Starlette(
+        self.platforms: tuple[StandIn, ...] = ()
+        own = Starlette(
             routes=[
                 *control.routes(self.woocommerce, base_url),
+                *(route for platform in self.platforms for route in platform.routes()),
                 Route("/{shop}", self._shop_without_path, methods=_METHODS),
                 Route("/{shop}/{path:path}", self._shop, methods=_METHODS),
             ],
             lifespan=self._lifespan,
         )
+        self.app = _ByHost(own, self.platforms, self.stop)
 
     async def _shop(self, request: Request) -> Response:
         return await self.woocommerce.answer(request, self.stop)
@@ -88,8 +114,49 @@ class Sandbox:
             for site in list(self.woocommerce.sites.values()):
                 if not site.webhooks.paused:
                     await site.webhooks.deliver()
+            for platform in self.platforms:
+                await platform.deliver()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self._deliver_every)
+
+
+class _ByHost:
+    """Leads a request to the platform whose host it names, in the Host header or as ``/at/{host}/{path}``.
+
+    The second is for a person's browser, to which the platforms' names mean the real ones.
+    """
+
+    def __init__(self, own: ASGIApp, platforms: Sequence[StandIn], stop: asyncio.Event) -> None:
+        self._own = own
+        self._platforms = platforms
+        self._stop = stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection of ASGI."""
+        if scope["type"] == "http":
+            scope = _at(scope)
+            request = Request(scope, receive)
+            platform = self._platform(request.url.hostname or "")
+            if platform:
+                answer = await platform.answer(request, self._stop)
+                await answer(scope, receive, send)
+                return
+        await self._own(scope, receive, send)
+
+    def _platform(self, host: str) -> StandIn | None:
+        for platform in self._platforms:
+            if any(host == name or (name.startswith(".") and host.endswith(name)) for name in platform.hosts):
+                return platform
+        return None
+
+
+def _at(scope: Scope) -> Scope:
+    empty, at, host, *rest = scope["raw_path"].decode().split("/")
+    if (empty, at) != ("", "at") or not host:
+        return scope
+    path = "/" + "/".join(rest)
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {**scope, "path": unquote(path), "raw_path": path.encode(), "headers": [(b"host", host.encode()), *headers]}
 
 
 class InProcess(httpx.BaseTransport):
@@ -159,8 +226,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def certify(ca_dir: Path) -> Path:
-    """Make or reuse the authority in a folder and issue a certificate for localhost; the CA's path."""
+def certify(ca_dir: Path, hosts: Sequence[str] = ()) -> Path:
+    """Make or reuse the authority in a folder and issue a certificate for localhost and ``hosts``; the CA's path."""
     ca_dir.mkdir(parents=True, exist_ok=True)
     ca_path, ca_key = ca_dir / "ca.pem", ca_dir / "ca-key.pem"
     if ca_path.exists() and ca_key.exists():
@@ -169,7 +236,9 @@ def certify(ca_dir: Path) -> Path:
         authority = trustme.CA(organization_name="platform sandbox")
         authority.cert_pem.write_to_path(str(ca_path))
         _write_private(ca_key, authority.private_key_pem)
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate = authority.issue_cert(
+        "localhost", "127.0.0.1", *(f"*{host}" if host.startswith(".") else host for host in hosts)
+    )
     _write_private(ca_dir / "server.pem", certificate.private_key_and_cert_chain_pem)
     return ca_path
 
@@ -214,7 +283,7 @@ def serve(
     deliver_every: float | None = None,
 ) -> Iterator[Running]:
     """A sandbox served from a thread on a free port; ``deliver_every`` seconds webhooks are sent by themselves."""
-    ca = certify(ca_dir)
+    ca = certify(ca_dir, HOSTS)
     with socket.create_server(("127.0.0.1", port)) as listener:
         base_url = f"https://localhost:{listener.getsockname()[1]}"
         sandbox = Sandbox(base_url, clock=clock, http=_client([ca, *trust]), deliver_every=deliver_every)
@@ -238,7 +307,7 @@ def serve(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal ends it."""
     options = _options(arguments)
-    ca = certify(options.ca_dir)
+    ca = certify(options.ca_dir, HOSTS)
     listener = socket.create_server(("127.0.0.1", options.port))
     base_url = f"https://localhost:{listener.getsockname()[1]}"
     http = _client([ca, *options.trust])
