@@ -151,10 +151,11 @@ class _ByHost:
 
 
 def _at(scope: Scope) -> Scope:
-    empty, at, host, *rest = scope["raw_path"].decode().split("/")
-    if (empty, at) != ("", "at") or not host:
+    named = scope["raw_path"].decode().removeprefix("/at/")
+    host, _, rest = named.partition("/")
+    if named == scope["raw_path"].decode() or not host:
         return scope
-    path = "/" + "/".join(rest)
+    path = f"/{rest}"
     headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
     return {**scope, "path": unquote(path), "raw_path": path.encode(), "headers": [(b"host", host.encode()), *headers]}
 
