@@ -80,7 +80,7 @@ class Sandbox:
         """Set when the sandbox ends: whatever hangs on purpose lets go."""
         self._deliver_every = deliver_every
         self.platforms: tuple[StandIn, ...] = ()
-        own = Starlette(
+        self.app = Starlette(
             routes=[
                 *control.routes(self.woocommerce, base_url),
                 *(route for platform in self.platforms for route in platform.routes()),
@@ -89,7 +89,7 @@ class Sandbox:
             ],
             lifespan=self._lifespan,
         )
-        self.app = _ByHost(own, self.platforms, self.stop)
+        self.app.add_middleware(_ByHost, platforms=self.platforms, stop=self.stop)
 
     async def _shop(self, request: Request) -> Response:
         return await self.woocommerce.answer(request, self.stop)
