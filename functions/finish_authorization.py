@@ -21,11 +21,24 @@ def receive_grant() -> Response[str]:
 
 @app.get("/authorizations/<platform>/callback", **api.describes_page("The seller's browser comes back"))
 def finish_authorization(platform: PlatformName) -> Response[str]:
+    http = egress.client().within(egress.CALLER_WAITS)
     try:
-        authorizations.outcome(platform, app.current_event.query_string_parameters or {}, clock.now())
+        ending = authorizations.come_back(platform, api.query(app), http, clock.now())
     except problems.Problem as problem:
         return api.page(f"<h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p>", problem.status)
+    if ending.store is None:
+        return api.page(_choice(ending))
     return api.page("<h1>Your store is connected</h1><p>You can close this page.</p>")
+
+
+def _choice(ending: authorizations.Ending) -> str:
+    """One button for each store that the seller may choose; a form, since nothing follows those unasked."""
+    buttons = "".join(
+        f'<p><button name="{authorizations.CHOICE}" value="{escape(each.store_id)}">{escape(each.name)}</button></p>'
+        for each in ending.choices
+    )
+    state = f'<input type="hidden" name="state" value="{escape(ending.state)}">'
+    return f"<h1>Which store do you want to connect?</h1><form>{state}{buttons}</form>"
 
 
 lambda_handler = api.entrypoint(app)

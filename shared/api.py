@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
@@ -32,6 +33,7 @@ _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
 _MOST_ERRORS = 50
+_MOST_PARAMETERS = 50
 _LONGEST_NAME = 200
 _PASSING = {
     "InternalServerError",
@@ -138,6 +140,18 @@ def with_etag(view: View, version: int, status: int = 200, location: str | None 
 def nothing() -> Response[str]:
     """204."""
     return Response(HTTPStatus.NO_CONTENT, None, "")
+
+
+def query(app: APIGatewayHttpResolver) -> list[tuple[str, str]]:
+    """The query as it came: the gateway's own reading joins repeated parameters."""
+    try:
+        return parse_qsl(
+            app.current_event.raw_event.get("rawQueryString", ""),
+            keep_blank_values=True,
+            max_num_fields=_MOST_PARAMETERS,
+        )
+    except ValueError as error:
+        raise problems.RequestInvalid("The query has too many parameters.") from error
 
 
 def page(text: str, status: int = 200) -> Response[str]:

@@ -1,27 +1,65 @@
 """Connecting a store through its platform's own screens: one attempt, ten minutes, used once.
 
-WooCommerce's grant posts the keys unsigned. What makes it safe: the state is unguessable and single-use,
-the address is the one that the caller named at the start, and the keys are proved there before anything
-is stored. Nothing in the post but the state and the keys is believed.
+OAuth: the seller's browser comes back with a state and a code. The state is unguessable, single use and
+bound to who started the attempt and to the shop; the platform's own proof of the callback is checked before
+it is looked up, and whatever can be refused is refused before the code is spent, since on some platforms a
+new grant ends the one before it.
+
+WooCommerce's grant posts the keys unsigned. What makes it safe: the state again, the address is the one
+that the caller named at the start, and the keys are proved there before anything is stored. Nothing in the
+post but the state and the keys is believed.
 """
 
+import hashlib
+import hmac
 import secrets
-from collections.abc import Mapping
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 from pydantic.alias_generators import to_camel
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import connecting, exact_json, platforms, problems, schemas, stores
+from shared import clock, connecting, credentials, exact_json, platforms, problems, schemas, stores
+from shared.connecting import Proof
+from shared.keys import Purpose
 from shared.models import Authorization
-from shared.platforms.base import GuidedGrant, Http, PlatformName
+from shared.platforms.base import (
+    App,
+    Callback,
+    Connection,
+    GrantsByOAuth,
+    GuidedGrant,
+    Http,
+    Identity,
+    PlatformName,
+    Tokens,
+)
 from shared.settings import current
 from shared.stores import Caller
 
 LIFE = timedelta(minutes=10)
 APP_NAME = "storelink"
+CHOICE = "choice"
+"""The parameter with which the seller chooses one of several stores that a grant covers."""
+
+
+class Choice(NamedTuple):
+    """A store that the seller may choose."""
+
+    store_id: str
+    name: str
+
+
+class Ending(NamedTuple):
+    """How an attempt ended: a store of ours, or a choice that the seller must make first."""
+
+    store: str | None
+    choices: Sequence[Choice] = ()
+    state: str = ""
 
 
 def start(new: schemas.NewAuthorization, caller: Caller, now: datetime) -> schemas.AuthorizationView:
@@ -36,7 +74,7 @@ def start(new: schemas.NewAuthorization, caller: Caller, now: datetime) -> schem
         domain = store.domain
     address = connecting.address(adapter, domain)
     state = secrets.token_urlsafe(32)
-    callback = f"{current().public_url}/authorizations/{new.platform}/callback"
+    url = _consent_url(adapter, address, state)
     Authorization(
         state,
         user_id=caller.user_id,
@@ -51,29 +89,47 @@ def start(new: schemas.NewAuthorization, caller: Caller, now: datetime) -> schem
         created_at=now,
         expires_at=now + LIFE,
     ).save()
-    url = adapter.grant_url(address, app_name=APP_NAME, state=state, return_url=callback, callback_url=callback)
     return schemas.AuthorizationView(authorization_url=url, state=state, expires_at=now + LIFE)
 
 
-def finish(platform: PlatformName, body: bytes, http: Http, now: datetime) -> str:
-    """Takes the platform's grant, proves it, and connects or reconnects the store; our id of it."""
+def come_back(platform: PlatformName, query: Sequence[tuple[str, str]], http: Http, now: datetime) -> Ending:
+    """Ends the attempt that the seller's browser comes back from; :class:`Problem` where it does not end well."""
     adapter = _granting(platform)
+    if isinstance(adapter, GuidedGrant):
+        return Ending(str(outcome(platform, dict(query), now).store))
+    if CHOICE in dict(query):
+        return _choose(platform, dict(query), now)
+    app = connecting.app_of(adapter)
+    try:
+        callback = adapter.read_callback(app, query, now)
+    except ValueError as error:
+        raise problems.CallbackInvalid(f"{error} Start again.") from error
+    attempt = _find(platform, callback.state, now)
+    if callback.domain not in ("", attempt.domain):
+        raise problems.CallbackInvalid("It is about another shop than the one you started with. Start again.")
+    attempt = _use(platform, callback.state, now)
+    with _noted(attempt):
+        return _exchange(adapter, app, attempt, callback, http, now)
+
+
+def finish(platform: PlatformName, body: bytes, http: Http, now: datetime) -> str:
+    """Takes the keys that a store posts, proves them, and connects or reconnects the store; our id of it."""
+    adapter = _granting(platform)
+    if not isinstance(adapter, GuidedGrant):
+        raise problems.PlatformUnavailable(f"{platform} posts no keys.")
     try:
         state, granted = adapter.read_grant(body)
     except ValueError as error:
         raise problems.BodyMalformed(str(error)) from error
     attempt = _use(platform, state, now)
-    try:
-        store_id = _connect(attempt, granted, http, now)
-    except problems.Problem as problem:
-        attempt.update(actions=[Authorization.problem.set(f"{problem.title}. {problem.detail}")])
-        raise
+    with _noted(attempt):
+        store_id = _connect_by_key(attempt, granted, http, now)
     attempt.update(actions=[Authorization.store.set(store_id)])
     return store_id
 
 
 def outcome(platform: PlatformName, query: Mapping[str, str], now: datetime) -> Authorization:
-    """The attempt that the seller's browser comes back from; :class:`Problem` where it did not end well."""
+    """The attempt that the seller's browser comes back from after the store has posted its keys."""
     state, granted = _granting(platform).read_return(query)
     attempt = _find(platform, state, now)
     if attempt.problem is not None:
@@ -87,9 +143,141 @@ def outcome(platform: PlatformName, query: Mapping[str, str], now: datetime) -> 
 
 def _granting(platform: PlatformName) -> Any:
     adapter = platforms.get(platform)
-    if not isinstance(adapter, GuidedGrant):
+    if not isinstance(adapter, GuidedGrant | GrantsByOAuth):
         raise problems.PlatformUnavailable(f"Stores of {platform} are not connected through a grant.")
     return adapter
+
+
+def _consent_url(adapter: Any, address: str, state: str) -> str:
+    back = _return_url(adapter.name)
+    if isinstance(adapter, GuidedGrant):
+        return adapter.grant_url(address, app_name=APP_NAME, state=state, return_url=back, callback_url=back)
+    app = connecting.app_of(adapter)
+    challenge = _base64url(hashlib.sha256(_verifier(app, state).encode()).digest())
+    return str(adapter.authorization_url(app, address, state=state, return_url=back, challenge=challenge))
+
+
+def _return_url(platform: PlatformName) -> str:
+    return f"{current().public_url}/authorizations/{platform}/callback"
+
+
+def _verifier(app: App, state: str) -> str:
+    """PKCE's secret of an attempt (RFC 7636): made from the state with our secret, so that it need not be stored."""
+    return _base64url(hmac.digest(app.client_secret.encode(), f"pkce {state}".encode(), "sha256"))
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _exchange(
+    adapter: GrantsByOAuth, app: App, attempt: Authorization, callback: Callback, http: Http, now: datetime
+) -> Ending:
+    if not callback.code:
+        raise problems.AuthorizationDenied("Access was declined at the platform. Start again to connect the store.")
+    _refuse_anothers(adapter, attempt)
+    platform, domain = PlatformName(attempt.platform), attempt.domain
+    with connecting.platform_answers():
+        tokens = adapter.exchange(
+            app,
+            domain,
+            callback.code,
+            return_url=_return_url(platform),
+            verifier=_verifier(app, attempt.state),
+            http=http,
+            now=now,
+        )
+        given = {"access_token": tokens.access_token}
+        if tokens.refresh_token:
+            given["refresh_token"] = tokens.refresh_token
+        found = adapter.stores_of(Connection(domain, given, app=app), http)
+    wanted = _asked_for(attempt, found)
+    if len(wanted) > 1:
+        return _offer(attempt, given, tokens, wanted, now)
+    proof = Proof(wanted[0], {**given, **wanted[0].credentials}, tokens)
+    return Ending(_connect(attempt, proof, now))
+
+
+def _refuse_anothers(adapter: GrantsByOAuth, attempt: Authorization) -> None:
+    """A grant for a store that is connected already would end the tokens that it lives on."""
+    known = adapter.known_store_id(attempt.domain)
+    holder = stores.holder(PlatformName(attempt.platform), known) if known else None
+    if holder is not None and holder != _request(attempt).get("store"):
+        raise problems.StoreAlreadyConnected("This store is connected already. Reconnect it instead.")
+
+
+def _asked_for(attempt: Authorization, found: Sequence[Identity]) -> Sequence[Identity]:
+    """The stores of a grant that may be meant: on a reconnect only the very same."""
+    if not found:
+        raise problems.AuthorizationFailed("The account that approved has no shop that could be connected.")
+    request = _request(attempt)
+    if "store" not in request:
+        return found
+    store = stores.load(request["store"], _caller(attempt))
+    same = [each for each in found if each.store_id == store.store_id]
+    if not same:
+        raise problems.IdentityMismatch(
+            f"The account that approved opens {found[0].store_id!r}, not {store.store_id!r}."
+        )
+    return same
+
+
+def _offer(
+    attempt: Authorization, given: Mapping[str, str], tokens: Tokens, found: Sequence[Identity], now: datetime
+) -> Ending:
+    """Keeps the tokens, sealed, until the seller has chosen."""
+    choices = [Choice(each.store_id, each.store_name or each.store_id) for each in found]
+    pending = {
+        "given": dict(given),
+        "expires": [clock.to_text(end) if end else None for end in (tokens.expires_at, tokens.refresh_expires_at)],
+        "stores": [{**each._asdict(), "scopes": [], "credentials": dict(each.credentials)} for each in found],
+    }
+    plain = {"pending": exact_json.dumps(pending)}
+    sealed = credentials.seal(Purpose.API, _sealed_as(attempt), attempt.platform, plain, now)
+    attempt.update(actions=[Authorization.pending.set(sealed)])
+    return Ending(None, choices, attempt.state)
+
+
+def _choose(platform: PlatformName, query: Mapping[str, str], now: datetime) -> Ending:
+    attempt = _find(platform, query.get("state", ""), now)
+    if attempt.pending is None:
+        raise problems.AuthorizationInvalid("There is nothing left to choose. Start again.")
+    plain = credentials.unseal(Purpose.API, _sealed_as(attempt), attempt.platform, attempt.pending, now)
+    pending = exact_json.loads(plain["pending"])
+    found = {each["store_id"]: Identity(**each) for each in pending["stores"]}
+    if query[CHOICE] not in found:
+        raise problems.AuthorizationInvalid("That shop is not one of those you may choose. Go back and choose again.")
+    _take(attempt)
+    identity = found[query[CHOICE]]
+    expires_at, refresh_expires_at = (clock.from_text(end) if end else None for end in pending["expires"])
+    given = pending["given"]
+    tokens = Tokens(given["access_token"], given.get("refresh_token"), expires_at, refresh_expires_at)
+    with _noted(attempt):
+        return Ending(_connect(attempt, Proof(identity, {**given, **identity.credentials}, tokens), now))
+
+
+def _sealed_as(attempt: Authorization) -> str:
+    return f"authorization/{attempt.state}"
+
+
+def _take(attempt: Authorization) -> None:
+    """One choice per grant: two stores must not live on the same tokens."""
+    try:
+        attempt.update(actions=[Authorization.pending.remove()], condition=Authorization.pending.exists())
+    except UpdateError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
+        raise problems.AuthorizationInvalid("The choice was made already. Start again.") from error
+
+
+@contextmanager
+def _noted(attempt: Authorization) -> Iterator[None]:
+    """Keeps with the attempt why it failed."""
+    try:
+        yield
+    except problems.Problem as problem:
+        attempt.update(actions=[Authorization.problem.set(f"{problem.title}. {problem.detail}")])
+        raise
 
 
 def _find(platform: PlatformName, state: str, now: datetime) -> Authorization:
@@ -117,17 +305,41 @@ def _use(platform: PlatformName, state: str, now: datetime) -> Authorization:
     return attempt
 
 
-def _connect(attempt: Authorization, granted: Mapping[str, str], http: Http, now: datetime) -> str:
-    saved = exact_json.loads(attempt.request)
-    asked, caller = saved["request"], Caller(attempt.user_id, frozenset(saved["teams"]))
+def _request(attempt: Authorization) -> dict[str, Any]:
+    asked: dict[str, Any] = exact_json.loads(attempt.request)["request"]
+    return asked
+
+
+def _caller(attempt: Authorization) -> Caller:
+    return Caller(attempt.user_id, frozenset(exact_json.loads(attempt.request)["teams"]))
+
+
+def _connect(attempt: Authorization, proof: Proof, now: datetime) -> str:
+    """Stores what an OAuth grant has proved, as a new store or in place; our id of it."""
+    asked, caller = _request(attempt), _caller(attempt)
+    if "store" in asked:
+        store = stores.load(asked["store"], caller)
+        store_id = connecting.reestablish(store, caller, None, proof, None, now).id
+    else:
+        store_id = connecting.establish(_new_store(attempt, {}), caller, proof, now).id
+    attempt.update(actions=[Authorization.store.set(store_id)])
+    return str(store_id)
+
+
+def _connect_by_key(attempt: Authorization, granted: Mapping[str, str], http: Http, now: datetime) -> str:
+    asked, caller = _request(attempt), _caller(attempt)
     keys = {to_camel(name): SecretStr(value) for name, value in granted.items()}
     if "store" in asked:
         replaced = schemas.NewCredentials.model_validate(keys)
         return str(connecting.reconnect(asked["store"], replaced, caller, None, http, now).id)
+    return str(connecting.connect(_new_store(attempt, keys), caller, http, now).id)
+
+
+def _new_store(attempt: Authorization, keys: Mapping[str, SecretStr]) -> schemas.NewStore:
+    asked = _request(attempt)
     wanted = {
         name: asked[name]
         for name in ("name", "platform", "isPrimary", "settings", "metadata", "teamId")
         if name in asked
     }
-    new = schemas.NewStore.model_validate({**wanted, **keys, "domain": attempt.domain})
-    return str(connecting.connect(new, caller, http, now).id)
+    return schemas.NewStore.model_validate({**wanted, **keys, "domain": attempt.domain or None})

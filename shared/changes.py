@@ -7,7 +7,7 @@ missed. An event names what changed; it holds no personal data, and whoever is i
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from shared import clients, exact_json, records
+from shared import clients, clock, exact_json, records
 from shared.models import Order, Product, Status, Store, SyncRun
 from shared.observability import logger
 from shared.platforms.base import Resource
@@ -79,8 +79,16 @@ def _store_events(old: Store | None, new: Store | None) -> Iterator[tuple[str, d
             Status.CONNECTED: "store.connected",
             Status.NEEDS_REAUTHORIZATION: "store.needs_reauthorization",
             Status.UNREACHABLE: "store.unreachable",
+            Status.DISCONNECTED: "store.disconnected",
         }
         yield names[Status(new.status)], detail
+    if new.reauthorize_by is not None and (old is None or _announced(old) != _announced(new)):
+        by = clock.short(new.reauthorize_by)
+        yield "store.reauthorization_due", {**detail, "reauthorizeBy": by, "days": int(new.reauthorize_days)}
+
+
+def _announced(store: Store) -> tuple[object, object]:
+    return store.reauthorize_by, store.reauthorize_days
 
 
 def _record_events(

@@ -43,6 +43,11 @@ def events() -> BaseClient:
     return _client("events")
 
 
+def secrets() -> BaseClient:
+    """The Secrets Manager client."""
+    return _client("secretsmanager")
+
+
 def forget() -> None:
     """Drop all clients, for a test whose AWS is another one than the last test's."""
     with _one_at_a_time:

@@ -5,18 +5,29 @@ import string
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic.alias_generators import to_camel
 from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.update import Action
 
-from shared import clients, credentials, exact_json, platforms, problems, schemas, stores, wheel
+from shared import apps, clients, credentials, exact_json, platforms, problems, schemas, stores, tokens, wheel
 from shared.keys import KeyUnavailable, Purpose
 from shared.models import Credentials, Status, Store, SyncState
 from shared.observability import logger
-from shared.platforms.base import Connection, Http, Identity, Platform, PlatformError, PlatformName, Refusal
+from shared.platforms.base import (
+    App,
+    Connection,
+    GrantsByOAuth,
+    Http,
+    Identity,
+    Platform,
+    PlatformError,
+    PlatformName,
+    Refusal,
+    Tokens,
+)
 from shared.settings import current
 from shared.stores import Caller
 from shared.transactions import Update
@@ -31,25 +42,50 @@ _REFUSALS: dict[Refusal, type[problems.Problem]] = {
     Refusal.NOT_FOUND: problems.NotThePlatform,
     Refusal.RATE_LIMITED: problems.PlatformBusy,
     Refusal.REQUEST: problems.NotThePlatform,
+    Refusal.NOT_UNDERSTOOD: problems.NotThePlatform,
 }
 _LONGEST_NAME = 200
 _ALPHABET = string.ascii_letters + string.digits
 
 
+class Proof(NamedTuple):
+    """What a platform confirmed: whose store it is, and what opens it."""
+
+    identity: Identity
+    credentials: Mapping[str, str]
+    tokens: Tokens | None = None
+    """Where they come from an authorisation, and so with their ends."""
+
+    def __repr__(self) -> str:
+        return f"Proof({self.identity!r}, credentials=***)"
+
+
 def connect(new: schemas.NewStore, caller: Caller, http: Http, now: datetime) -> Store:
-    """A new store, proved, stored in one transaction, and its first sync queued."""
+    """A new store by key: proved, stored, and its first sync queued."""
+    caller.require_team(new.team_id)
+    adapter = adapter_of(new.platform)
+    proof = _prove(adapter, address(adapter, new.domain), new.secrets(), new.store_id or "", http)
+    if new.store_id is not None and new.store_id != proof.identity.store_id:
+        raise problems.IdentityMismatch(
+            f"The credentials open {proof.identity.store_id!r}, not the store that you named."
+        )
+    return establish(new, caller, proof, now)
+
+
+def establish(new: schemas.NewStore, caller: Caller, proof: Proof, now: datetime) -> Store:
+    """The proved store, in one transaction, and its first sync queued."""
     from cuid2 import create_id  # only a new store needs one
 
-    caller.require_team(new.team_id)
-    adapter = _adapter(new.platform)
-    given = new.secrets()
-    identity = _prove(adapter, address(adapter, new.domain), given, http)
-    if new.store_id is not None and new.store_id != identity.store_id:
-        raise problems.IdentityMismatch(f"The credentials open {identity.store_id!r}, not the store that you named.")
     webhook_secret = new.webhook_secret.get_secret_value() if new.webhook_secret else new_webhook_secret()
-    store = new_store(create_id(), new, caller, identity, now)
-    state = SyncState(store.id, slot=stores.slot_of(store))
-    stores.insert(store, sealed(store, given, {"current": webhook_secret}, now), state)
+    store = new_store(create_id(), new, caller, proof.identity, now)
+    row = sealed(store, proof.credentials, {"current": webhook_secret}, now, proof.tokens)
+    state = SyncState(
+        store.id,
+        slot=stores.slot_of(store),
+        token_expires_at=row.token_expires_at,
+        reauthorize_by=row.refresh_expires_at,
+    )
+    stores.insert(store, row, state)
     _begin(store, "connect")
     return store
 
@@ -62,7 +98,7 @@ def new_store(id: str, new: schemas.NewStore, caller: Caller, identity: Identity
         platform=new.platform,
         store_id=identity.store_id,
         store_name=identity.store_name[:_LONGEST_NAME] if identity.store_name else None,
-        domain=identity.domain,
+        domain=identity.domain or None,
         currency=identity.currency or new.currency or "USD",
         timezone=identity.timezone or new.timezone or "UTC",
         is_active=new.is_active,
@@ -86,24 +122,41 @@ def reconnect(
     """The store with other credentials; they must open the same store of the platform."""
     store = stores.load(store_id, caller)
     stores.require_version(store, expected)
-    adapter = _adapter(PlatformName(store.platform))
     given = new.secrets()
+    proof = None
+    if given:
+        adapter = adapter_of(PlatformName(store.platform))
+        proof = _prove(adapter, store.domain or "", given, store.store_id, http)
+    secret = new.webhook_secret.get_secret_value() if new.webhook_secret is not None else None
+    return reestablish(store, caller, expected, proof, secret, now)
+
+
+def reestablish(
+    store: Store, caller: Caller, expected: int | None, proof: Proof | None, webhook_secret: str | None, now: datetime
+) -> Store:
+    """The store with the credentials that were proved, if they open it and no other, or a new webhook secret."""
     actions: list[Action] = []
     unchanged = Credentials.store_id.exists()
-    if given:
-        identity = _prove(adapter, store.domain or "", given, http)
-        if identity.store_id != store.store_id:
-            raise problems.IdentityMismatch(f"The credentials open {identity.store_id!r}, not {store.store_id!r}.")
-        actions.append(Credentials.api_credentials.set(_seal(Purpose.API, store, given, now)))
-    if new.webhook_secret is not None:
+    values: dict[str, Any] = {}
+    if proof is not None:
+        if proof.identity.store_id != store.store_id:
+            raise problems.IdentityMismatch(
+                f"The credentials open {proof.identity.store_id!r}, not {store.store_id!r}."
+            )
+        actions.append(Credentials.api_credentials.set(_seal(Purpose.API, store, proof.credentials, now)))
+        values = tokens.row_values(store.id, store.platform, proof.credentials, proof.tokens, now)
+        actions += tokens.setting(Credentials, values)
+    if webhook_secret is not None:
         old = _webhook_secrets(store)
         known = _unsealed(Purpose.WEBHOOK, store, old, now)
-        both = {"current": new.webhook_secret.get_secret_value(), "previous": known["current"]}
+        both = {"current": webhook_secret, "previous": known["current"]}
         actions.append(Credentials.webhook_secrets.set(_seal(Purpose.WEBHOOK, store, both, now)))
         unchanged &= Credentials.webhook_secrets == old
     busy = problems.ServiceBusy("The store's credentials are being changed. Try again.")
     replace = Update(Credentials(store.id), actions, unchanged, busy)
-    store = stores.reconnected(store_id, caller, expected, [replace], proved=bool(given), now=now)
+    store = stores.reconnected(store.id, caller, expected, [replace], proved=proof is not None, now=now)
+    if values:
+        tokens.show(store.id, values["token_expires_at"], values["refresh_expires_at"])
     _begin(store, "reconnect")
     return store
 
@@ -113,23 +166,14 @@ def new_webhook_secret() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(48))
 
 
-def open_connection(store: Store, row: Credentials, now: datetime) -> Connection:
-    """What an adapter needs to call the store's platform."""
-    return Connection(
-        domain=store.domain or "",
-        credentials=credentials.unseal(Purpose.API, store.id, store.platform, row.api_credentials, now),
-        store_id=store.store_id,
-        currency=store.currency,
-        timezone=store.timezone,
-    )
-
-
 def delivery_url(store: Store, row: Credentials) -> str:
     """Where the store's platform sends its webhooks."""
     return f"{current().public_url}/webhooks/{store.platform}/{row.connection}"
 
 
-def sealed(store: Store, api: Mapping[str, str], webhook: Mapping[str, str], now: datetime) -> Credentials:
+def sealed(
+    store: Store, api: Mapping[str, str], webhook: Mapping[str, str], now: datetime, came: Tokens | None = None
+) -> Credentials:
     """A new store's credentials row."""
     return Credentials(
         store.id,
@@ -137,6 +181,7 @@ def sealed(store: Store, api: Mapping[str, str], webhook: Mapping[str, str], now
         api_credentials=_seal(Purpose.API, store, api, now),
         webhook_secrets=_seal(Purpose.WEBHOOK, store, webhook, now),
         connection=f"{store.id}.{secrets.token_urlsafe(24)}",
+        **tokens.row_values(store.id, store.platform, api, came, now),
     )
 
 
@@ -148,7 +193,8 @@ def enqueue(store_ids: list[str], trigger: str, *, full: bool = False, delay: in
     )
 
 
-def _adapter(name: PlatformName) -> Platform:
+def adapter_of(name: PlatformName) -> Platform:
+    """The platform's adapter."""
     adapter = platforms.get(name)
     if adapter is None:
         raise problems.PlatformUnavailable(f"Stores of {name} cannot be connected yet.")
@@ -163,13 +209,30 @@ def address(adapter: Platform, domain: str | None) -> str:
         raise problems.AddressRefused(str(error)) from error
 
 
-def _prove(adapter: Platform, domain: str, given: Mapping[str, str], http: Http) -> Identity:
+def _prove(adapter: Platform, domain: str, given: Mapping[str, str], store_id: str, http: Http) -> Proof:
     if frozenset(given) not in adapter.credential_sets:
         raise problems.RequestInvalid(_wanted(adapter))
+    app = app_of(adapter) if isinstance(adapter, GrantsByOAuth) else None
+    with platform_answers():
+        identity = adapter.probe(Connection(domain, given, store_id, app=app), http)
+    return Proof(identity, {**given, **identity.credentials})
+
+
+@contextmanager
+def platform_answers() -> Iterator[None]:
+    """Turns a platform's refusal into the problem that the caller sees."""
     try:
-        return adapter.probe(Connection(domain, given), http)
+        yield
     except PlatformError as error:
         raise _REFUSALS[error.refusal](error.detail) from error
+
+
+def app_of(adapter: GrantsByOAuth) -> App:
+    """Our registration at the platform."""
+    try:
+        return apps.get(adapter.name)
+    except apps.AppMissing as error:
+        raise problems.PlatformUnavailable(f"This service is not registered at {adapter.name}.") from error
 
 
 def _wanted(adapter: Platform) -> str:

@@ -41,6 +41,11 @@ def seal(purpose: Purpose, store_id: str, platform: str, secrets: Mapping[str, s
     return sealed
 
 
+def make_ready(purpose: Purpose, store_id: str, now: datetime) -> None:
+    """Raises what :func:`seal` would raise without its key: before something is fetched that must be sealed."""
+    keys.current(purpose, keys.group_of(store_id), now)
+
+
 def unseal(purpose: Purpose, store_id: str, platform: str, sealed: bytes, now: datetime) -> Secrets:
     """The secrets that were sealed, or :class:`CredentialsUnreadable`.
 

@@ -78,7 +78,7 @@ class Egress:
     """Fits :class:`shared.platforms.base.Http`. One per execution environment; threads share it.
 
     A GET that was reset before an answer began is sent once more (a kept connection may have died
-    unseen); nothing else is repeated.
+    unseen), unless it spends something; nothing else is repeated.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Egress:
         json: Any = None,
         content: bytes | None = None,
         basic: tuple[str, str] | None = None,
+        repeatable: bool = True,
     ) -> Answer:
         """One request; see :class:`shared.platforms.base.Http`. A redirect is an ADDRESS error."""
         target = _target(url)
@@ -135,23 +136,23 @@ class Egress:
         if prepared.url.host != target.host:
             raise PlatformError(Refusal.ADDRESS, f"{target.host}: the address can be read in two ways.")
         with self._guard.deadline(total), _as_refusals(target.host):
-            answer = self._send(prepared, target.host)
+            answer = self._send(prepared, target.host, repeatable=repeatable and method == "GET")
         _refuse_redirect(answer, target.host)
         return answer
 
-    def _send(self, request: httpx.Request, host: str) -> Answer:
-        response = self._open(request)
+    def _send(self, request: httpx.Request, host: str, *, repeatable: bool) -> Answer:
+        response = self._open(request, repeatable=repeatable)
         try:
             body = _inflate(response, host)
         finally:
             response.close()
         return Answer(response.status_code, dict(response.headers.items()), body)
 
-    def _open(self, request: httpx.Request) -> httpx.Response:
+    def _open(self, request: httpx.Request, *, repeatable: bool) -> httpx.Response:
         try:
             return self._transport.handle_request(request)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-            if request.method != "GET":
+            if not repeatable:
                 raise
         return self._transport.handle_request(request)
 
@@ -180,9 +181,7 @@ class _Transport(httpx.HTTPTransport):
 class _Guard(httpcore.NetworkBackend):
     """Connects to checked addresses only, and holds each thread's call to its deadline."""
 
-    def __init__(
-        self, resolve: Resolve, monotonic: Callable[[], float], *, loopback: bool, played: str = ""
-    ) -> None:
+    def __init__(self, resolve: Resolve, monotonic: Callable[[], float], *, loopback: bool, played: str = "") -> None:
         self._resolve = resolve
         self._monotonic = monotonic
         self._loopback = loopback

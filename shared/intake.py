@@ -10,16 +10,16 @@ import hashlib
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import clients, clock, credentials, keys, platforms, problems
+from shared import apps, clients, clock, credentials, keys, platforms, problems
 from shared.keys import Purpose
 from shared.observability import logger
-from shared.platforms.base import Delivery, PlatformName, ReceivesWebhooks, Verdict
+from shared.platforms.base import Delivery, NotifiesApp, PlatformName, ReceivesWebhooks, SignsWithApp, Verdict
 from shared.settings import current
 
 LARGEST_BODY = 1024 * 1024
@@ -30,8 +30,11 @@ SECRETS_CACHED = timedelta(seconds=60)
 """How long a store's sealed secrets are believed to be the latest. They are opened anew each time: a KMS key that is
 disabled bites when ``shared.keys`` gives up the group's key."""
 SECRETS_REREAD = timedelta(seconds=5)
+_OURS = (ClientError, BotoCoreError, keys.KeyUnavailable, credentials.CredentialsUnreadable, apps.AppMissing)
+"""What may go wrong on our side: the sender must try again."""
 _CACHED_CONNECTIONS = 2000
 _LONGEST_CONNECTION = 200
+_LONGEST_TOPIC = 100
 
 
 class _Receiver(NamedTuple):
@@ -57,7 +60,8 @@ def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         return _rendered(problems.MethodNotAllowed("Deliveries come by POST."))
     path = event.get("pathParameters") or {}
     try:
-        status = receive(path.get("platform", ""), path.get("connection"), event["headers"], _bytes(event), now)
+        delivery = Delivery(_lower(event["headers"]), _bytes(event), path.get("topic", "")[:_LONGEST_TOPIC])
+        status = receive(path.get("platform", ""), path.get("connection"), delivery, now)
     except problems.Problem as problem:
         return _rendered(problem)
     except Exception as error:  # noqa: BLE001 whatever it is, it is ours: the sender must try again
@@ -66,20 +70,24 @@ def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {"statusCode": status}
 
 
-def receive(platform: str, connection: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> int:
+def receive(platform: str, connection: str | None, delivery: Delivery, now: datetime) -> int:
     """Takes a delivery in and gives the HTTP status to answer; a :class:`Problem` otherwise."""
     adapter = _adapter(platform)
-    if len(body) > LARGEST_BODY:
+    if len(delivery.body) > LARGEST_BODY:
         raise problems.BodyTooLarge(f"A delivery has at most {LARGEST_BODY} bytes.")
-    delivery = Delivery({name.lower(): value for name, value in headers.items()}, body)
     try:
-        receiver = _verified(adapter, platform, connection or "", delivery, now)
-        if receiver is not None:
+        if connection is None:
+            _store(adapter, platform, _app_delivery(adapter, platform, delivery, now), delivery, now)
+        elif receiver := _verified(adapter, platform, connection, delivery, now):
             _store(adapter, platform, receiver.store_id, delivery, now)
-    except (ClientError, BotoCoreError, keys.KeyUnavailable, credentials.CredentialsUnreadable) as error:
+    except _OURS as error:
         logger.exception("intake_failed", platform=platform)
         raise problems.ServiceBusy("The delivery could not be stored. Send it again.") from error
     return 200
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _bytes(event: Mapping[str, Any]) -> bytes:
@@ -112,18 +120,47 @@ def _verified(
 ) -> _Receiver | None:
     """Who the delivery is for, if it is genuine; ``None`` for a ping."""
     receiver = _receiver(platform, connection, now, SECRETS_CACHED)
-    verdict = adapter.verify(delivery, receiver.secrets(now), now)
+    verdict = adapter.verify(delivery, _secrets(adapter, platform, receiver, now), now)
     if verdict is Verdict.FORGED and now - receiver.read_at > SECRETS_REREAD:
         # the secret may have been replaced since it was read
         receiver = _receiver(platform, connection, now, SECRETS_REREAD)
-        verdict = adapter.verify(delivery, receiver.secrets(now), now)
-    if verdict is Verdict.PING:
-        return None
+        verdict = adapter.verify(delivery, _secrets(adapter, platform, receiver, now), now)
+    return None if verdict is Verdict.PING else _genuine(receiver, verdict, delivery)
+
+
+def _secrets(adapter: ReceivesWebhooks, platform: str, receiver: _Receiver, now: datetime) -> Sequence[str]:
+    """What the delivery may be signed with: the app's secrets where the platform uses those, then the store's."""
+    return (*_app_secrets(adapter, platform), *receiver.secrets(now))
+
+
+def _app_secrets(adapter: object, platform: str) -> Sequence[str]:
+    return adapter.app_secrets(apps.get(PlatformName(platform))) if isinstance(adapter, SignsWithApp) else ()
+
+
+def _genuine(receiver: _Receiver, verdict: Verdict, delivery: Delivery) -> _Receiver:
     if not delivery.body:
         raise problems.DeliveryEmpty("A delivery without a body announces nothing.")
-    if verdict is Verdict.FORGED:
+    if verdict is not Verdict.GENUINE:
         raise problems.SignatureInvalid("The signature is missing or does not match the body.")
     return receiver
+
+
+def _app_delivery(adapter: ReceivesWebhooks, platform: str, delivery: Delivery, now: datetime) -> str:
+    """Whose a delivery to the app's own address is: our id of the store, or the platform's of one that is gone."""
+    if not isinstance(adapter, NotifiesApp):
+        raise problems.ConnectionUnknown("No store receives webhooks here.")
+    verdict = adapter.verify(delivery, _app_secrets(adapter, platform), now)
+    nobody = _Receiver("", platform, b"", now)
+    _genuine(nobody, verdict, delivery)
+    theirs = adapter.store_of(delivery)
+    return _claimed(f"store#{platform}#{theirs}") or f"{platform}#{theirs}"
+
+
+def _claimed(claim: str) -> str | None:
+    answer = clients.dynamodb().get_item(
+        TableName=f"{current().table_prefix}-claims", Key={"claim": {"S": claim}}, ConsistentRead=True
+    )
+    return answer["Item"]["store"]["S"] if "Item" in answer else None
 
 
 def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) -> _Receiver:
@@ -170,6 +207,7 @@ def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: De
         "topic": {"S": adapter.topic(delivery)},
         "received_at": {"S": clock.to_text(now)},
         "headers": {"S": json.dumps(_kept(delivery.headers))},
+        **({"path_topic": {"S": delivery.path_topic}} if delivery.path_topic else {}),
         "body": {"B": body},
         "outcome": {"S": "PENDING"},
         "attempts": {"N": "0"},
@@ -200,5 +238,5 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value[:1024]
         for name, value in headers.items()
-        if name.startswith(("x-", "webhook-")) and not name.startswith(("x-amz", "x-forwarded"))
+        if name.startswith(("x-", "webhook-", "shopify-")) and not name.startswith(("x-amz", "x-forwarded"))
     }

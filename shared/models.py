@@ -107,6 +107,9 @@ class Store(Table):
     status = UnicodeAttribute()
     status_reason = UnicodeAttribute(null=True)
     version = NumberAttribute()
+    reauthorize_by = UTCDateTimeAttribute(null=True)
+    reauthorize_days = NumberAttribute(null=True)
+    """How many days before ``reauthorize_by`` it was last announced; none where there is no need yet."""
     created_key = UnicodeAttribute()
     platform_shard = UnicodeAttribute()
     removing = BooleanAttribute(null=True)
@@ -149,8 +152,20 @@ class Credentials(Table):
     webhook_secrets = BinaryAttribute(legacy_encoding=False)
     connection = UnicodeAttribute()
     """The unguessable part of the address that receives the store's webhooks."""
+    token_hash = UnicodeAttribute(null=True)
+    """Of the token that the next refresh spends: whoever saves a pair says which one it replaces."""
+    token_life = NumberAttribute(null=True)
+    """Seconds that an access token lives, as the platform last said."""
     token_expires_at = UTCDateTimeAttribute(null=True)
     refresh_expires_at = UTCDateTimeAttribute(null=True)
+    """When the grant ends unless it is refreshed, or for good: then the seller must approve anew."""
+    refreshed_at = UTCDateTimeAttribute(null=True)
+    refresh_failures = NumberAttribute(null=True)
+    refresh_not_before = UTCDateTimeAttribute(null=True)
+    pair_unproved = BooleanAttribute(null=True)
+    """The pair has not worked yet, so that the one before it, which is kept with it, may have to."""
+    noticed = NumberAttribute(null=True)
+    """The last announcement that the grant ends: so many days before."""
     refresh_shard = UnicodeAttribute(null=True)
     refresh_due_at = UnicodeAttribute(null=True)
     lease_owner = UnicodeAttribute(null=True)
@@ -340,6 +355,8 @@ class Delivery(Table):
     topic = UnicodeAttribute()
     received_at = UnicodeAttribute()
     headers = UnicodeAttribute()
+    path_topic = UnicodeAttribute(null=True)
+    """The topic that the address named, where subscriptions have an address each."""
     body = BinaryAttribute(legacy_encoding=False)
     outcome = UnicodeAttribute()
     cause = UnicodeAttribute(null=True)
@@ -363,6 +380,8 @@ class Authorization(Table):
     """JSON of what was asked for: name, team, settings, the store to reconnect."""
     created_at = UTCDateTimeAttribute()
     used_at = UTCDateTimeAttribute(null=True)
+    pending = BinaryAttribute(legacy_encoding=False, null=True)
+    """The tokens of a grant that covers several stores, sealed, until the seller has chosen one."""
     store = UnicodeAttribute(null=True)
     problem = UnicodeAttribute(null=True)
     """Why it failed: the problem's title, for the page that the seller sees."""

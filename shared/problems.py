@@ -216,6 +216,13 @@ class AuthorizationInvalid(Problem):
     title = "The authorisation attempt is not open"
 
 
+class CallbackInvalid(Problem):
+    """What came back from the platform's screen is not what the platform sends, or is about another shop."""
+
+    status = 400
+    title = "The answer of the platform is not valid"
+
+
 class AuthorizationDenied(Problem):
     """The seller did not grant access."""
 

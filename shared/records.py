@@ -187,10 +187,13 @@ def listed(
     return changes(store_id, resource, since, limit, cursor, now)
 
 
-def live_ids(store_id: str, resource: Resource) -> set[str]:
-    """The ids of what we think exists."""
-    table = TABLES[resource]
-    rows = table.query(store_id, attributes_to_get=["id", "deleted"], consistent_read=True)
+def live_ids(store_id: str, resource: Resource, since: datetime | None = None) -> set[str]:
+    """The ids of what we think exists; of orders, on demand, only those that were created ``since``."""
+    if resource is Resource.ORDERS and since is not None:
+        orders = Order.query(store_id, attributes_to_get=["id", "deleted", "created_key"], consistent_read=True)
+        first = clock.to_text(since)
+        return {row.id for row in orders if not row.deleted and (row.created_key or "") >= first}
+    rows = TABLES[resource].query(store_id, attributes_to_get=["id", "deleted"], consistent_read=True)
     return {row.id for row in rows if not row.deleted}
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from pynamodb.exceptions import DoesNotExist
 
-from shared import clients, connecting, exact_json, platforms
+from shared import clients, connecting, exact_json, platforms, tokens
+from shared.apps import AppMissing
 from shared.credentials import CredentialsUnreadable
 from shared.keys import KeyUnavailable
 from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
 from shared.observability import logger
-from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName
+from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName, RevokesGrants
 from shared.settings import current
 from shared.tables import Table
 
@@ -35,7 +36,7 @@ def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: dat
         return True
     if _being_synced(store_id, now()):
         return _go_on_later(store_id, delay=60)
-    _unsubscribe(store, http, now())
+    _take_leave(store, http, now())
     for rows in _contents(store_id):
         _delete(rows)
         if now() >= deadline:
@@ -63,18 +64,20 @@ def _being_synced(store_id: str, now: datetime) -> bool:
     return state.lease_until is not None and state.lease_until > now
 
 
-def _unsubscribe(store: Store, http: Http, now: datetime) -> None:
-    """As well as the platform lets us: a store that is gone cannot hold up its own removal."""
+def _take_leave(store: Store, http: Http, now: datetime) -> None:
+    """Ends our subscriptions and access, as well as the platform lets us: what is gone cannot hold up its removal."""
     adapter = platforms.get(PlatformName(store.platform))
     try:
         row = Credentials.get(store.id, consistent_read=True)
+        connection = tokens.open_connection(store, tokens.fresh(store, row, http, now), now)
         if isinstance(adapter, ManagesSubscriptions):
-            connection = connecting.open_connection(store, row, now)
             adapter.unsubscribe(connection, connecting.delivery_url(store, row), http)
+        if isinstance(adapter, RevokesGrants):
+            adapter.revoke(connection, http)
     except DoesNotExist:
         return
-    except (PlatformError, CredentialsUnreadable, KeyUnavailable) as error:
-        logger.info("unsubscribe_failed", store=store.id, error=str(error))
+    except (PlatformError, CredentialsUnreadable, KeyUnavailable, AppMissing) as error:
+        logger.info("leave_not_taken", store=store.id, error=str(error))
 
 
 def _contents(store_id: str) -> Iterator[list[Table]]:

@@ -5,7 +5,8 @@ What must be unique is a row of the claims table, written in the same transactio
 """
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -28,6 +29,8 @@ _RACES = 8
 
 REASONS: dict[str, str] = {
     "CREDENTIALS_REFUSED": "The platform refuses the store's credentials. Connect the store again.",
+    "GRANT_ENDED": "The platform has ended the access that was granted. Connect the store again.",
+    "UNINSTALLED": "The app was removed at the platform. Connect the store again to go on.",
     "PERMISSION_MISSING": "The credentials lack a permission. Grant it at the platform and connect again.",
     "STORE_UNREACHABLE": "The store does not answer. It is tried again at each interval.",
     "NOT_THE_PLATFORM": "What answers at the store's address is not this platform. Check the address.",
@@ -203,6 +206,7 @@ def reconnected(
     def change(store: Store) -> list[Step]:
         if proved:
             store.status, store.status_reason = Status.CONNECTED, None
+            store.reauthorize_by = store.reauthorize_days = None
         return further
 
     return _change(store_id, caller, expected, now, change)
@@ -230,20 +234,44 @@ def begin_removal(store_id: str, caller: Caller, expected: int | None, now: date
     _change(store_id, caller, expected, now, change)
 
 
-def set_status(store_id: str, status: Status, reason: str | None, now: datetime) -> bool:
-    """The status that a worker found; whether that is news. A store that needs a human leaves the wheel."""
+def set_status(store_id: str, status: Status, reason: str | None, now: datetime, further: Sequence[Step] = ()) -> bool:
+    """The status that a worker found; whether that is news. A store that needs a human leaves the wheel.
+
+    ``further`` is written in the same transaction, and its refusals refuse the status too.
+    """
 
     def change(store: Store) -> list[Step]:
-        if store.status == status and store.status_reason == reason:
+        if store.status == status and store.status_reason == reason and not further:
             raise _NoChange
         store.status, store.status_reason = status, reason
-        return []
+        return list(further)
 
     try:
         _change(store_id, None, None, now, change)
     except (_NoChange, problems.StoreNotFound):
         return False
     return True
+
+
+def announce_end(store_id: str, by: datetime, days: int, now: datetime) -> None:
+    """Notes that the seller must approve anew before ``by``: the table's stream tells the rest."""
+
+    def change(store: Store) -> list[Step]:
+        if store.reauthorize_by == by and store.reauthorize_days == days:
+            raise _NoChange
+        store.reauthorize_by, store.reauthorize_days = by, days
+        return []
+
+    with suppress(_NoChange, problems.StoreNotFound):
+        _change(store_id, None, None, now, change)
+
+
+def holder(platform: PlatformName, platform_id: str) -> str | None:
+    """Our id of the store that has this id at the platform, if it is connected."""
+    try:
+        return str(Claim.get(f"store#{platform}#{platform_id}", consistent_read=True).store)
+    except DoesNotExist:
+        return None
 
 
 def to_view(store: Store, state: SyncState | None) -> schemas.StoreView:

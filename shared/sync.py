@@ -4,6 +4,7 @@ A run holds the store's lease, pages from the checkpoint, writes records first a
 them, and says how it ended. It never says COMPLETE when something is missing.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from shared import (
     records,
     schemas,
     stores,
+    tokens,
     wheel,
 )
 from shared.clients import sqs
@@ -33,8 +35,10 @@ from shared.observability import logger
 from shared.platforms.base import (
     Connection,
     Http,
+    IdPage,
     Json,
     ManagesSubscriptions,
+    Page,
     Platform,
     PlatformError,
     PlatformName,
@@ -57,11 +61,15 @@ DELETES_SHARE = 5
 """A full compare deletes at most DELETES_FREE records, or one in DELETES_SHARE where that is more."""
 REQUEST_EVERY = timedelta(minutes=1)
 DEFAULT_WAIT = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(seconds=15)
+"""A run waits this long for a platform's budget; for longer it ends, and goes on when the time has come."""
 _BUSY = "BUSY_OR_WAITING"
 _TRIES_WHILE_BUSY = 30
 _ORDER = (Resource.ORDERS, Resource.PRODUCTS)
 
 Clock = Callable[[], datetime]
+Pause = Callable[[float], None]
+"""Waits so many seconds."""
 
 
 class SyncBroken(Exception):
@@ -132,7 +140,7 @@ def request(store: Store, full: bool, allow_deletes: bool, now: datetime) -> Non
     """Queues a sync that somebody asked for; at most one a minute and store."""
     if not store.is_active:
         raise problems.SyncNotPossible("The store is switched off. Set isActive first.")
-    if store.status == Status.NEEDS_REAUTHORIZATION:
+    if store.status in {Status.NEEDS_REAUTHORIZATION, Status.DISCONNECTED}:
         raise problems.SyncNotPossible("The store must be connected again first.")
     rested = SyncState.requested_at.does_not_exist() | (SyncState.requested_at <= now - REQUEST_EVERY)
     try:
@@ -155,6 +163,7 @@ def run(
     trigger: str = "schedule",
     full: bool = False,
     allow_deletes: bool = False,
+    pause: Pause = time.sleep,
 ) -> Run:
     """Syncs one store until it is complete, cannot go on, or ``deadline`` is near."""
     this = Run(store_id, trigger, now(), full, allow_deletes)
@@ -170,7 +179,7 @@ def run(
     due = state.full_sync_at is None or state.full_sync_at <= this.started_at - FULL_EVERY
     this.full = this.full or due
     try:
-        work = _Work(this, store, state, http, now, deadline)
+        work = _Work(this, store, state, http, now, deadline, pause)
         _attempt(work)
     except Exception:
         _give_back(state)  # the fault is ours: the next run need not wait for the lease to end
@@ -180,7 +189,7 @@ def run(
 
 def _attempt(work: "_Work") -> None:
     try:
-        work.do()
+        _do(work)
     except _Ends as end:
         _end_early(work, end)
     except PlatformError as error:
@@ -190,6 +199,16 @@ def _attempt(work: "_Work") -> None:
         _record(work)
         return
     _finish(work)
+
+
+def _do(work: "_Work") -> None:
+    """The run, again from where it stood if the platform refused a token that can be replaced."""
+    try:
+        work.do()
+    except PlatformError as error:
+        if error.refusal is not Refusal.CREDENTIALS or not work.renew():
+            raise
+        work.do()
 
 
 def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:
@@ -251,13 +270,23 @@ def to_view(row: SyncRun) -> schemas.SyncRunView:
 class _Work:
     """One run in progress."""
 
-    def __init__(self, this: Run, store: Store, state: SyncState, http: Http, now: Clock, deadline: datetime) -> None:
+    def __init__(
+        self,
+        this: Run,
+        store: Store,
+        state: SyncState,
+        http: Http,
+        now: Clock,
+        deadline: datetime,
+        pause: Pause,
+    ) -> None:
         self.this = this
         self.store = store
         self.state = state
         self.http = http
         self.now = now
         self.deadline = deadline
+        self.pause = pause
         self.cursors: dict[str, Json] = exact_json.loads(state.checkpoint) if state.checkpoint else {}
         self.started_with = state.checkpoint
         self.wait_until: datetime | None = None
@@ -269,13 +298,25 @@ class _Work:
         self.adapter: Platform = adapter
         self.row = Credentials.get(store.id, consistent_read=True)
         self._connection: Connection | None = None
+        self._renewed = False
 
     @property
     def connection(self) -> Connection:
-        """What opens the store, unsealed at its first use."""
-        if self._connection is None:
-            self._connection = connecting.open_connection(self.store, self.row, self.now())
+        """What opens the store, unsealed at its first use, with a token that outlasts the next call."""
+        now = self.now()
+        row = tokens.fresh(self.store, self.row, self.http, now)
+        if self._connection is None or row is not self.row:
+            self.row = row
+            self._connection = tokens.open_connection(self.store, row, now)
         return self._connection
+
+    def renew(self) -> bool:
+        """Other credentials than those that were just refused, once a run; whether there are any."""
+        row = None if self._renewed else tokens.instead(self.store, self.row, self.http, self.now())
+        self._renewed = True
+        if row is not None:
+            self.row, self._connection = row, None
+        return row is not None
 
     def do(self) -> None:
         """The whole run."""
@@ -307,8 +348,9 @@ class _Work:
         while not done:
             self._keep_going()
             observed_at = self.now()
-            page = self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, observed_at)
+            page = self._fetch(resource, observed_at)
             self._holds_lease()
+            tokens.proved(self.row)
             saved = records.save_page(
                 self.store.id, resource, page.records, self.store.currency, observed_at, self.now()
             )
@@ -323,13 +365,37 @@ class _Work:
             done = page.done
             if saved.changed or not done:
                 self._checkpoint()
+            if page.ready_at is not None and not done:
+                self._wait(page.ready_at)
+
+    def _fetch(self, resource: Resource, observed_at: datetime) -> Page:
+        """One page; a platform that asks for a short wait gets it."""
+        try:
+            return self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, observed_at)
+        except PlatformError as error:
+            if error.refusal is not Refusal.RATE_LIMITED or error.retry_at is None:
+                raise
+            if error.retry_at - self.now() > LONGEST_PAUSE:
+                raise
+            self._wait(error.retry_at)
+        return self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, self.now())
+
+    def _wait(self, ready_at: datetime) -> None:
+        """Just as long as the platform's own numbers say."""
+        seconds = (ready_at - self.now()).total_seconds()
+        if seconds > LONGEST_PAUSE.total_seconds():
+            raise _Ends("PLATFORM_BUSY", "The platform is given time; the run goes on then.", go_on_in=int(seconds) + 1)
+        if seconds > 0:
+            self.pause(seconds)
 
     def _compare_ids(self, resource: Resource) -> None:
         """Finds what was deleted without a word, and what paging missed. Only the platform's 404 deletes."""
-        there = set()
-        for ids in self._all_ids(resource):
-            there.update(ids)
-        here = records.live_ids(self.store.id, resource)
+        there: set[str] = set()
+        since: datetime | None = None
+        for page in self._all_ids(resource):
+            there.update(page.ids)
+            since = page.since
+        here = records.live_ids(self.store.id, resource, since)
         counts = self.this.counts[resource]
         gone, missed = here - there, there - here
         if len(gone) > max(DELETES_FREE, len(here) // DELETES_SHARE) and not self.this.allow_deletes:
@@ -364,16 +430,18 @@ class _Work:
         written = records.save(self.store.id, resource, record, self.store.currency, observed_at, self.now())
         counts.updated += written
 
-    def _all_ids(self, resource: Resource) -> Iterator[list[str]]:
+    def _all_ids(self, resource: Resource) -> Iterator[IdPage]:
         cursor: Json | None = None
         done = False
         while not done:
             self._keep_going()
             page = self.adapter.list_ids(self.connection, resource, cursor, self.http, self.now())
-            yield list(page.ids)
+            yield page
             if not page.done and page.cursor == cursor:
                 raise _Ends("CURSOR_REPEATED", f"The platform gave the same ids of {resource} again.")
             cursor, done = page.cursor, page.done
+            if page.ready_at is not None and not done:
+                self._wait(page.ready_at)
 
     def _keep_going(self) -> None:
         """Before each call to the platform: whether there is time, and a lease that outlasts the call."""

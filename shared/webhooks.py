@@ -12,7 +12,8 @@ from typing import Any
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import clients, clock, connecting, exact_json, paging, platforms, problems, records, schemas, stores
+from shared import clients, clock, exact_json, paging, platforms, problems, records, schemas, stores, tokens
+from shared.apps import AppMissing
 from shared.credentials import CredentialsUnreadable
 from shared.keys import KeyUnavailable
 from shared.models import Credentials, Delivery, Processing, Status, Store
@@ -21,6 +22,7 @@ from shared.platforms import base
 from shared.platforms.base import (
     Event,
     Http,
+    NotifiesApp,
     Platform,
     PlatformError,
     PlatformName,
@@ -122,9 +124,13 @@ def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, s
     adapter = platforms.get(PlatformName(delivery.platform))
     if adapter is None or not isinstance(adapter, ReceivesWebhooks):
         return Processing.IGNORED, "The platform sends no webhooks."
+    came = base.Delivery(
+        exact_json.loads(delivery.headers), zlib.decompress(delivery.body), delivery.path_topic or ""
+    )
+    if isinstance(adapter, NotifiesApp) and adapter.store_of(came) not in ("", store.store_id):
+        return Processing.IGNORED, "It is about another store."
     try:
-        body = zlib.decompress(delivery.body)
-        events = adapter.parse(base.Delivery(exact_json.loads(delivery.headers), body))
+        events = adapter.parse(came)
     except ValueError as error:
         raise Unreadable(f"The body cannot be read: {error}") from error
     work = _Application(store, adapter, http, clock.from_text(delivery.received_at), now)
@@ -147,7 +153,10 @@ class _Application:
     def apply(self, event: Event) -> bool:
         """Whether the event changed anything."""
         if event.access_lost:
-            return self._probe()
+            return self._probe(disconnected=event.disconnected)
+        if event.reauthorize_by is not None:
+            tokens.grant_ends(self.store.id, event.reauthorize_by, self.now)
+            return True
         if event.resource is None:
             return False
         if event.record is None:
@@ -167,21 +176,24 @@ class _Application:
             raise Failed(f"{error.refusal}: {error.detail}") from error
         return records.save(self.store.id, resource, record, self.store.currency, self.now, self.now)
 
-    def _probe(self) -> bool:
+    def _probe(self, *, disconnected: bool) -> bool:
+        """Whether the platform refuses us now: what it announced may be long past."""
         try:
             self.adapter.probe(self._connection(), self.http)
         except PlatformError as error:
             if error.refusal not in {Refusal.CREDENTIALS, Refusal.PERMISSION}:
                 raise Failed(f"{error.refusal}: {error.detail}") from error
+            if disconnected:
+                return stores.set_status(self.store.id, Status.DISCONNECTED, "UNINSTALLED", self.now)
             code = "CREDENTIALS_REFUSED" if error.refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
             return stores.set_status(self.store.id, Status.NEEDS_REAUTHORIZATION, code, self.now)
         return False
 
     def _connection(self) -> base.Connection:
-        row = Credentials.get(self.store.id, consistent_read=True)
         try:
-            return connecting.open_connection(self.store, row, self.now)
-        except (CredentialsUnreadable, KeyUnavailable) as error:
+            row = Credentials.get(self.store.id, consistent_read=True)
+            return tokens.open_connection(self.store, tokens.fresh(self.store, row, self.http, self.now), self.now)
+        except (CredentialsUnreadable, KeyUnavailable, AppMissing) as error:
             raise Failed("The store's credentials cannot be opened now.") from error
 
 

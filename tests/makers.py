@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from shared import exact_json, stores, wheel
 from shared.models import Credentials, Store, SyncState
@@ -97,6 +97,7 @@ def api_event(
     }
     if query:
         event["queryStringParameters"] = dict(query)
+        event["rawQueryString"] = urlencode(query)
     if raw is not None or body is not None:
         event["body"] = raw if raw is not None else exact_json.dumps(body)
     return event

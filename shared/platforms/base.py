@@ -114,11 +114,15 @@ class Http(Protocol):
         json: Any = None,
         content: bytes | None = None,
         basic: tuple[str, str] | None = None,
+        repeatable: bool = True,
     ) -> Answer:
-        """One request, with a body of ``json`` or of ``content`` as it is. Any status is an answer, save a redirect, which is an ADDRESS error.
+        """One request, with a body of ``json`` or of ``content`` as it is.
+
+        Any status is an answer, save a redirect, which is an ADDRESS error.
 
         :class:`PlatformError` with UNREACHABLE, TRANSIENT, ADDRESS or NOT_THE_PLATFORM, and no status but a
-        redirect's, where there is no whole answer.
+        redirect's, where there is no whole answer. A GET whose connection died before the answer began is sent
+        once more where it is ``repeatable``; nothing else ever is.
         """
         ...
 
@@ -292,11 +296,14 @@ class Platform(Protocol):
     """What every adapter can do. I/O goes through ``http``; time is passed in."""
 
     name: PlatformName
-    credential_sets: Sequence[frozenset[str]]
-    """Which of accessToken, refreshToken, apiKey, apiSecret (snake case) together connect a store by key.
 
-    Empty where a store is connected through the platform's own screens only.
-    """
+    @property
+    def credential_sets(self) -> Sequence[frozenset[str]]:
+        """Which of accessToken, refreshToken, apiKey, apiSecret (snake case) together connect a store by key.
+
+        Empty where a store is connected through the platform's own screens only.
+        """
+        ...
 
     def normal_domain(self, text: str) -> str:
         """The store's address in one canonical spelling; :class:`ValueError` says what is wrong."""
@@ -394,6 +401,7 @@ class GuidedGrant(Protocol):
 class GrantsByOAuth(Protocol):
     """The seller approves at the platform, which gives tokens that we keep fresh."""
 
+    name: PlatformName
     token_life: timedelta
     """How long an access token lives where no answer ever told."""
 

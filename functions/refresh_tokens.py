@@ -1,0 +1,14 @@
+"""Schedule, every minute: refresh the tokens that are due, and announce the grants that end."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from shared import clock, egress, tokens, workers
+from shared.observability import logger
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 the clock says it all
+    deadline = workers.deadline(context, clock.now())
+    return {"stores": tokens.refresh_due(egress.client(), clock.now, deadline)}
