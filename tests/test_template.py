@@ -10,10 +10,13 @@ import pytest
 
 from infra import describe, template
 from shared import settings
+from shared.platforms.base import PlatformName
 
 TEMPLATE = template.load()
 FUNCTIONS = template.functions(TEMPLATE)
 FOLDER = template.PATH.parent / "functions"
+
+APPS = dict.fromkeys(("ShopifyApp", "TikTokShopApp", "EtsyApp", "AmazonApp", "EbayApp"), "GetSecretValue")
 
 # What each function may do: resource → actions, whose service the resource tells. The whole of it.
 PERMISSIONS: dict[str, dict[str, str]] = {
@@ -27,6 +30,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "ApiCredentialsKey": "Decrypt GenerateDataKey",
         "WebhookSecretsKey": "Decrypt GenerateDataKey",
         "SyncQueue": "SendMessage",
+        **APPS,
     },
     "list_stores": {
         "StoresTable/index/byUser": "Query",
@@ -60,11 +64,13 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "ApiCredentialsKey": "Decrypt GenerateDataKey",
         "WebhookSecretsKey": "Decrypt GenerateDataKey",
         "SyncQueue": "SendMessage",
+        **APPS,
     },
     "start_authorization": {
         "AuthorizationsTable": "PutItem",
         "StoresTable": "GetItem",
         "IdempotencyTable": "DeleteItem GetItem PutItem UpdateItem",
+        **APPS,
     },
     "finish_authorization": {
         "AuthorizationsTable": "GetItem UpdateItem",
@@ -76,6 +82,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "ApiCredentialsKey": "Decrypt GenerateDataKey",
         "WebhookSecretsKey": "Decrypt GenerateDataKey",
         "SyncQueue": "SendMessage",
+        **APPS,
     },
     "request_sync": {
         "StoresTable": "GetItem",
@@ -135,9 +142,11 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     },
     "receive_webhook": {
         "CredentialsTable": "GetItem",
+        "ClaimsTable": "GetItem",
         "KeyGroupsTable": "GetItem",
         "DeliveriesTable": "PutItem",
         "WebhookSecretsKey": "Decrypt",
+        **APPS,
     },
     "describe_api": {},
     "process_webhook": {
@@ -147,12 +156,13 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "SyncStatesTable": "UpdateItem",
         "ProductsTable": "GetItem PutItem",
         "OrdersTable": "GetItem PutItem",
-        "CredentialsTable": "GetItem",
+        "CredentialsTable": "GetItem UpdateItem",
         "KeyGroupsTable": "GetItem",
         "ApiCredentialsKey": "Decrypt",
         "DeliveryQueue": "DeleteMessage GetQueueAttributes ReceiveMessage SendMessage",
         "DeliveryDeadLetters": "SendMessage",
         "EventDeadLetters": "SendMessage",
+        **APPS,
     },
     "dispatch_syncs": {
         "SyncStatesTable/index/wheel": "Query",
@@ -162,7 +172,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "sync_store": {
         "SyncStatesTable": "UpdateItem",
         "StoresTable": "GetItem PutItem",
-        "CredentialsTable": "GetItem",
+        "CredentialsTable": "GetItem UpdateItem",
         "KeyGroupsTable": "GetItem",
         "ProductsTable": "BatchGetItem BatchWriteItem PutItem Query",
         "OrdersTable": "BatchGetItem BatchWriteItem PutItem Query",
@@ -170,6 +180,16 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "SyncQueue": "DeleteMessage GetQueueAttributes ReceiveMessage SendMessage",
         "ApiCredentialsKey": "Decrypt",
         "WebhookSecretsKey": "Decrypt",
+        **APPS,
+    },
+    "refresh_tokens": {
+        "CredentialsTable/index/refreshDue": "Query",
+        "CredentialsTable": "GetItem UpdateItem",
+        "StoresTable": "GetItem PutItem",
+        "SyncStatesTable": "UpdateItem",
+        "KeyGroupsTable": "GetItem",
+        "ApiCredentialsKey": "Decrypt",
+        **APPS,
     },
     "publish_changes": {
         "StoresTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
@@ -184,8 +204,8 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "remove_store": {
         "StoresTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "StoresTable": "DeleteItem GetItem",
-        "CredentialsTable": "DeleteItem GetItem",
-        "SyncStatesTable": "DeleteItem GetItem",
+        "CredentialsTable": "DeleteItem GetItem UpdateItem",
+        "SyncStatesTable": "DeleteItem GetItem UpdateItem",
         "ProductsTable": "BatchWriteItem Query",
         "OrdersTable": "BatchWriteItem Query",
         "SyncRunsTable": "BatchWriteItem Query",
@@ -196,6 +216,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "ApiCredentialsKey": "Decrypt",
         "RemovalQueue": "DeleteMessage GetQueueAttributes ReceiveMessage SendMessage",
         "EventDeadLetters": "SendMessage",
+        **APPS,
     },
     "rotate_keys": {
         "KeyGroupsTable": "GetItem PutItem UpdateItem",
@@ -206,7 +227,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     },
 }
 
-SERVICES = {"Table": "dynamodb", "Key": "kms", "Queue": "sqs", "Letters": "sqs", "Bus": "events"}
+SERVICES = {"App": "secretsmanager", "Table": "dynamodb", "Key": "kms", "Queue": "sqs", "Letters": "sqs", "Bus": "events"}
 PURPOSES = {"ApiCredentialsKey": "api", "WebhookSecretsKey": "webhook"}
 
 # Routes that anyone may call; each proves its caller by other means, or tells nothing.
@@ -217,6 +238,7 @@ OPEN = {
     "POST /webhooks/{platform}",
     "GET /webhooks/{platform}/{connection}",
     "POST /webhooks/{platform}/{connection}",
+    "POST /webhooks/{platform}/{connection}/{topic}",
     "GET /openapi.json",
     "GET /docs",
     "GET /health",
@@ -231,7 +253,7 @@ def resources_of(statement: dict[str, Any]) -> list[str]:
 
 def name_of(resource: Any) -> str:
     match resource:
-        case {"Fn::GetAtt": [name, "Arn"]}:
+        case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
             return str(name)
         case {"Fn::GetAtt": [name, "StreamArn"]}:
             return f"{name}/stream"
@@ -419,6 +441,16 @@ def test_a_queue_is_sealed_and_gives_up_into_a_watched_one(name: str) -> None:
     assert queues[name_of(end["deadLetterTargetArn"])]["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
+@pytest.mark.parametrize("name", APPS)
+def test_a_registration_is_named_as_the_code_asks_for_it_and_has_no_value_in_the_template(name: str) -> None:
+    secret = TEMPLATE["Resources"][name]
+    platforms = {each.title().replace("_", "").replace("Tiktok", "TikTok") + "App": each for each in PlatformName}
+
+    assert secret["Properties"]["Name"] == {"Fn::Sub": f"${{AWS::StackName}}/apps/{platforms[name]}"}
+    assert secret["Properties"].keys() == {"Name", "Description"}
+    assert secret["DeletionPolicy"] == secret["UpdateReplacePolicy"] == "Retain"
+
+
 # ── Sources, schedules, logs ─────────────────────────────────────────────────────────────────────
 
 
@@ -470,7 +502,7 @@ def test_a_stream_wakes_its_function_only_for_what_concerns_it(mapping: str, pat
     assert json.loads(criterion["Pattern"]) == pattern
 
 
-@pytest.mark.parametrize("function", ["dispatch_syncs", "rotate_keys"])
+@pytest.mark.parametrize("function", ["dispatch_syncs", "refresh_tokens", "rotate_keys"])
 def test_a_schedule_that_fails_leaves_a_dead_letter(function: str) -> None:
     [event] = FUNCTIONS[function]["Events"].values()
     invocation = FUNCTIONS[function]["EventInvokeConfig"]
