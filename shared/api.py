@@ -81,7 +81,11 @@ def describes_page(summary: str) -> dict[str, Any]:
 
 def caller(app: APIGatewayHttpResolver) -> Caller:
     """Who calls, by the token that the API's authorizer has checked."""
-    authorizer = app.current_event.raw_event["requestContext"].get("authorizer", {})
+    return _caller_in(app.current_event.raw_event)
+
+
+def _caller_in(event: Event) -> Caller:
+    authorizer = event["requestContext"].get("authorizer", {})
     claims: Mapping[str, Any] = authorizer.get("jwt", {}).get("claims", {})
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
@@ -160,8 +164,17 @@ def page(text: str, status: int = 200) -> Response[str]:
     return Response(status, "text/html; charset=utf-8", text, headers=headers)
 
 
-def entrypoint(app: APIGatewayHttpResolver, *, idempotent: bool = False) -> Callable[[Event, LambdaContext], Answer]:
-    """The Lambda handler around a resolver."""
+def entrypoint(
+    app: APIGatewayHttpResolver,
+    *,
+    idempotent: bool = False,
+    reread: Callable[[str, Caller], Response[str]] | None = None,
+) -> Callable[[Event, LambdaContext], Answer]:
+    """The Lambda handler around a resolver.
+
+    A repeated ``Idempotency-Key`` gets the first answer again. With ``reread`` only the path of what was made
+    is kept, and the answer shows it as it is then: what was removed meanwhile leaves nothing here.
+    """
 
     @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
     def handler(event: Event, context: LambdaContext) -> Answer:
@@ -169,7 +182,7 @@ def entrypoint(app: APIGatewayHttpResolver, *, idempotent: bool = False) -> Call
             request = _admitted(event)
             key = event.get("headers", {}).get("idempotency-key")
             if idempotent and key is not None and event["requestContext"]["http"]["method"] == "POST":
-                answer = _once(app, request, context, key)
+                answer = _once(app, request, context, key, reread)
             else:
                 answer = app.resolve(request, context)
         except problems.Problem as problem:
@@ -216,7 +229,13 @@ class _NotKept(Exception):
         self.answer = answer
 
 
-def _once(app: APIGatewayHttpResolver, request: Event, context: LambdaContext, key: str) -> Answer:
+def _once(
+    app: APIGatewayHttpResolver,
+    request: Event,
+    context: LambdaContext,
+    key: str,
+    reread: Reread | None,
+) -> Answer:
     """The answer of the first request with this key, for a day; failures are not kept."""
     # imported here: few requests carry a key, and the layer costs boto3's import
     from aws_lambda_powertools.utilities.idempotency import (
@@ -243,24 +262,34 @@ def _once(app: APIGatewayHttpResolver, request: Event, context: LambdaContext, k
     )
     layer = DynamoDBPersistenceLayer(f"{current().table_prefix}-idempotency", boto3_client=clients.dynamodb())
 
+    made: Answer | None = None
+
     def resolve(*, request_key: dict[str, str]) -> Answer:  # noqa: ARG001 the layer reads it
-        answer = app.resolve(request, context)
-        if answer["statusCode"] >= HTTPStatus.BAD_REQUEST:
-            raise _NotKept(answer)
-        return answer
+        nonlocal made
+        made = app.resolve(request, context)
+        if made["statusCode"] >= HTTPStatus.BAD_REQUEST:
+            raise _NotKept(made)
+        return {"location": made["headers"]["Location"]} if reread else made
 
     once = idempotent_function(resolve, data_keyword_argument="request_key", persistence_store=layer, config=config)
 
     body = hashlib.sha256((request.get("body") or "").encode()).hexdigest()
     try:
-        answer: Answer = once(request_key={"key": hashlib.sha256(scope.encode()).hexdigest(), "body": body})
+        kept: Answer = once(request_key={"key": hashlib.sha256(scope.encode()).hexdigest(), "body": body})
     except _NotKept as failure:
         return failure.answer
     except IdempotencyValidationError as error:
         raise problems.IdempotencyKeyReused("Use a new key for another request.") from error
     except IdempotencyAlreadyInProgressError as error:
         raise problems.IdempotencyInProgress("The first request is still running. Ask again.") from error
-    return answer
+    if made is not None:
+        return made
+    return _serialized(reread(kept["location"], _caller_in(request))) if reread else kept
+
+
+def _serialized(response: Response[str]) -> Answer:
+    headers = {"Content-Type": _JSON, **response.headers}
+    return {"statusCode": response.status_code, "headers": headers, "body": response.body, "isBase64Encoded": False}
 
 
 def docs_url() -> str:

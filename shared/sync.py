@@ -394,7 +394,7 @@ class _Work:
         since: datetime | None = None
         for page in self._all_ids(resource):
             there.update(page.ids)
-            since = page.since
+            since = page.since or since
         here = records.live_ids(self.store.id, resource, since)
         counts = self.this.counts[resource]
         gone, missed = here - there, there - here

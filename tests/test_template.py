@@ -24,7 +24,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "StoresTable": "GetItem PutItem",
         "ClaimsTable": "GetItem PutItem UpdateItem",
         "CredentialsTable": "PutItem",
-        "SyncStatesTable": "PutItem UpdateItem",
+        "SyncStatesTable": "GetItem PutItem UpdateItem",
         "KeyGroupsTable": "GetItem PutItem",
         "IdempotencyTable": "DeleteItem GetItem PutItem UpdateItem",
         "ApiCredentialsKey": "Decrypt GenerateDataKey",
@@ -227,7 +227,14 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     },
 }
 
-SERVICES = {"App": "secretsmanager", "Table": "dynamodb", "Key": "kms", "Queue": "sqs", "Letters": "sqs", "Bus": "events"}
+SERVICES = {
+    "App": "secretsmanager",
+    "Bus": "events",
+    "Key": "kms",
+    "Letters": "sqs",
+    "Queue": "sqs",
+    "Table": "dynamodb",
+}
 PURPOSES = {"ApiCredentialsKey": "api", "WebhookSecretsKey": "webhook"}
 
 # Routes that anyone may call; each proves its caller by other means, or tells nothing.

@@ -36,6 +36,7 @@ from infra import build
 from infra.local import demo, front
 from infra.local.issuer import Issuer
 from infra.local.routes import Importer, Route
+from infra.local.sandbox import server
 
 ROOT = Path(__file__).parent.parent.parent
 HOME = ROOT / ".local"
@@ -106,6 +107,7 @@ class Stack:
             self._build()
         with step("sam deploy"):
             self._deploy()
+            self._register()
         with step("issuer and front"):
             api_id, routes = Importer(self._client, STACK).run()
             self._serve(self._issuer.app(), "issuer")
@@ -138,6 +140,7 @@ class Stack:
             # The functions inherit the engine's environment. This opens loopback addresses to them, here and nowhere
             # else: the template cannot say it.
             "STORELINK_LOCAL_CA": str(self._bundle),
+            "STORELINK_LOCAL_PLATFORMS": f"{self._ports['sandbox']}:{','.join(server.HOSTS)}",
             "TMPDIR": str(scratch),
             "STATE_DIR": str(scratch / "state"),
         }
@@ -183,6 +186,12 @@ class Stack:
             )
         if ended.returncode:
             raise StepFailedError(self._tail("deploy", 40))
+
+    def _register(self) -> None:
+        """Put our registrations at the platforms where an operator would: the sandbox knows them."""
+        secrets = self._client("secretsmanager")
+        for platform, registration in server.APPS.items():
+            secrets.put_secret_value(SecretId=f"{STACK}/apps/{platform}", SecretString=json.dumps(registration))
 
     def _serve(self, app: Starlette, name: str, certificate: Path | None = None) -> None:
         """Serve ``app`` in a thread until the stack ends."""

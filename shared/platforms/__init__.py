@@ -12,10 +12,12 @@ from shared.platforms.base import (
     ReceivesWebhooks,
     RevokesGrants,
 )
+from shared.platforms.tiktok_shop import TikTokShop
 from shared.platforms.woocommerce import WooCommerce
 
 PLATFORMS: Mapping[PlatformName, Platform] = {
     PlatformName.WOO_COMMERCE: WooCommerce(),
+    PlatformName.TIKTOK_SHOP: TikTokShop(),
 }
 
 _ABILITIES: Mapping[str, type] = {

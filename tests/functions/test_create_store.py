@@ -1,7 +1,7 @@
 import pytest
-from makers import API_KEY, API_SECRET, USER, call
+from makers import API_KEY, API_SECRET, NOW, USER, any_caller, call
 
-from shared import clients, credentials, exact_json
+from shared import clients, credentials, exact_json, stores
 from shared.keys import Purpose
 from shared.models import Claim, Credentials, Store, SyncState
 
@@ -130,12 +130,22 @@ def test_a_store_is_connected_once_whoever_asks(shop):
     assert len(list(Store.scan())) == len(list(Credentials.scan())) == 1
 
 
-def test_an_idempotency_key_makes_one_store_and_one_answer(shop):
+def test_an_idempotency_key_makes_one_store_and_shows_it_again(shop):
     first, second = (create(headers={"idempotency-key": "key-1"}) for _ in range(2))
 
     assert first == second
     assert len(list(Store.scan())) == 1
     assert create({"name": "Another"}, headers={"idempotency-key": "key-1"}).problem == "idempotency-key-reused"
+
+
+def test_of_a_store_nothing_but_its_path_is_kept_under_an_idempotency_key(shop):
+    store = create(headers={"idempotency-key": "key-1"}).json
+
+    [row] = clients.dynamodb().scan(TableName="storelink-idempotency")["Items"]
+    assert exact_json.loads(row["data"]["S"]) == {"location": f"/stores/{store['id']}"}
+
+    stores.begin_removal(store["id"], any_caller(), None, NOW)
+    assert create(headers={"idempotency-key": "key-1"}).problem == "store-not-found"
 
 
 def test_a_key_can_be_used_again_when_the_platform_refused_first(shop):
