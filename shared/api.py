@@ -164,11 +164,15 @@ def page(text: str, status: int = 200) -> Response[str]:
     return Response(status, "text/html; charset=utf-8", text, headers=headers)
 
 
+Reread = Callable[[str, Caller], Response[str]]
+"""Shows what a path leads to, as a caller may see it now."""
+
+
 def entrypoint(
     app: APIGatewayHttpResolver,
     *,
     idempotent: bool = False,
-    reread: Callable[[str, Caller], Response[str]] | None = None,
+    reread: Reread | None = None,
 ) -> Callable[[Event, LambdaContext], Answer]:
     """The Lambda handler around a resolver.
 
