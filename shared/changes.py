@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from shared import clients, clock, exact_json, records
-from shared.models import Order, Product, Status, Store, SyncRun
+from shared.models import Order, PrivacyEvidence, Product, Status, Store, SyncRun
 from shared.observability import logger
 from shared.platforms.base import Resource
 from shared.settings import current
@@ -56,6 +56,8 @@ def _events(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _record_events(Resource.ORDERS, _read(Order, old), _read(Order, new))
         case "sync-runs":
             yield from _run_events(_read(SyncRun, new) if old is None else None)
+        case "privacy-requests":
+            yield from _privacy_events(_read(PrivacyEvidence, new) if old is None else None)
         case _:
             logger.error("stream_unknown", table=table)
 
@@ -123,6 +125,24 @@ def _run_events(run: SyncRun | None) -> Iterator[tuple[str, dict[str, Any]]]:
                 "reason": run.reason,
                 "full": run.full,
                 "counts": exact_json.loads(run.counts),
+            },
+        )
+
+
+def _privacy_events(evidence: PrivacyEvidence | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Whoever has copied our orders must do the same with the copies: an event for each store it concerns."""
+    if evidence is None:
+        return
+    for store, orders in (exact_json.loads(evidence.orders) or {evidence.store: []}).items():
+        yield (
+            "privacy.requested",
+            {
+                "store": store,
+                "platform": evidence.platform,
+                "kind": evidence.kind,
+                "outcome": evidence.outcome,
+                "orders": orders,
+                "dueAt": clock.short(evidence.due_at),
             },
         )
 

@@ -320,6 +320,17 @@ class Product(SyncedRecord):
     by_change = ProductsByChange()
 
 
+class OrdersByBuyer(GlobalSecondaryIndex["Order"]):
+    """The orders of one buyer in all stores of a platform that asks by buyer to erase them; sparse."""
+
+    class Meta:
+        index_name = "byBuyer"
+        projection = KeysOnlyProjection()
+
+    buyer = UnicodeAttribute(hash_key=True)
+    store_id = UnicodeAttribute(range_key=True)
+
+
 class Order(SyncedRecord):
     """An order of a store."""
 
@@ -327,9 +338,11 @@ class Order(SyncedRecord):
         table_name = table_name("orders")
 
     created_key = UnicodeAttribute(null=True)
+    buyer = UnicodeAttribute(null=True)
 
     by_change = OrdersByChange()
     by_created = OrdersByCreated()
+    by_buyer = OrdersByBuyer()
 
 
 class DeliveriesByStore(GlobalSecondaryIndex["Delivery"]):
@@ -364,6 +377,27 @@ class Delivery(Table):
     expires_at = TTLAttribute()
 
     by_store = DeliveriesByStore()
+
+
+class PrivacyEvidence(Table):
+    """What was done about a request concerning personal data; it holds none itself, and outlives the store."""
+
+    class Meta:
+        table_name = table_name("privacy-requests")
+
+    request = UnicodeAttribute(hash_key=True)
+    """The key of the delivery that brought it."""
+    kind = UnicodeAttribute()
+    platform = UnicodeAttribute()
+    store = UnicodeAttribute()
+    """Our id of the store, or ``PLATFORM#ID`` of one that is not connected."""
+    received_at = UTCDateTimeAttribute()
+    due_at = UTCDateTimeAttribute()
+    done_at = UTCDateTimeAttribute()
+    outcome = UnicodeAttribute()
+    orders = UnicodeAttribute()
+    """JSON: for each of our stores that it concerned the ids of the orders."""
+    expires_at = TTLAttribute()
 
 
 class Authorization(Table):

@@ -23,6 +23,8 @@ from shared.platforms.base import Json, Record, Resource
 
 TABLES: dict[Resource, type[Product] | type[Order]] = {Resource.PRODUCTS: Product, Resource.ORDERS: Order}
 LONGEST_ID = 256
+PERSONAL = ("customer", "shippingAddress", "note")
+"""What of an order tells who bought it."""
 SETTLING_SECONDS = 5
 """The change feed ends this long ago: writes that started earlier have ended, so nothing appears behind a cursor."""
 
@@ -131,6 +133,28 @@ def restore(resource: Resource, old: SyncedRecord, new: SyncedRecord) -> bool:
     table = TABLES[resource]
     _put(old, (table.version == new.version) & (table.hash == new.hash))
     return True
+
+
+def redact(store_id: str, id: str, now: datetime) -> bool:
+    """Takes what tells who bought out of an order; whether there was something to take."""
+    try:
+        row = Order.get(store_id, id, consistent_read=True)
+    except DoesNotExist:
+        return False
+    body = body_of(row)
+    if row.deleted or not any(body.get(name) for name in PERSONAL):
+        return False
+    text = exact_json.canonical({**body, **dict.fromkeys(PERSONAL)})
+    old_version, row.buyer = row.version, None
+    row.version = _version(clock.from_text(old_version.split("|")[0]), now)
+    row.looked_at, row.change_key = clock.to_text(now), _change_key(now, id)
+    row.hash, row.body = hashlib.sha256(text).hexdigest()[:32], zlib.compress(text)
+    return _put(row, Order.version == old_version) or redact(store_id, id, now)
+
+
+def of_buyer(buyer: str) -> list[tuple[str, str]]:
+    """Store and id of every order of a platform's buyer."""
+    return [(key.store_id, key.id) for key in Order.by_buyer.query(buyer)]
 
 
 def get(store_id: str, resource: Resource, id: str) -> Json:
@@ -253,6 +277,7 @@ def _row(
     )
     if isinstance(row, Order):
         row.created_key = f"{clock.to_text(record.created_at or record.updated_at)}#{record.id}"
+        row.buyer = record.buyer or None
     return row
 
 

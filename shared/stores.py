@@ -218,8 +218,11 @@ def require_version(store: Store, expected: int | None) -> None:
         raise problems.VersionConflict(f"The store has version {int(store.version)}. Read it again.")
 
 
-def begin_removal(store_id: str, caller: Caller, expected: int | None, now: datetime) -> None:
-    """Releases the claims and hides the store; the table's stream has the rest removed."""
+def begin_removal(store_id: str, caller: Caller | None, expected: int | None, now: datetime) -> None:
+    """Releases the claims and hides the store; the table's stream has the rest removed.
+
+    Without a caller it is the platform that wants it.
+    """
 
     def change(store: Store) -> list[Step]:
         store.removing = True

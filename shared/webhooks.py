@@ -6,13 +6,13 @@ delivery holds up nothing, and is dead-lettered with its cause after the last at
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import clients, clock, exact_json, paging, platforms, problems, records, schemas, stores, tokens
+from shared import clients, clock, compliance, exact_json, paging, platforms, problems, records, schemas, stores, tokens
 from shared.apps import AppMissing
 from shared.credentials import CredentialsUnreadable
 from shared.keys import KeyUnavailable
@@ -26,6 +26,7 @@ from shared.platforms.base import (
     Platform,
     PlatformError,
     PlatformName,
+    PrivacyRequest,
     ReceivesWebhooks,
     Refusal,
     Resource,
@@ -37,6 +38,8 @@ _FIRST_RETRY = timedelta(seconds=30)
 _LONGEST_CAUSE = 500
 
 
+_NOT_OURS = "#"
+"""In the place of a delivery about a store that is not connected: ``PLATFORM#ID``."""
 _DONE = {Processing.PROCESSED, Processing.IGNORED}
 
 
@@ -117,55 +120,72 @@ def _get(key: str) -> Delivery | None:
 
 
 def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, str | None]:
-    store = stores.find(delivery.store_id)
-    if store is None:
-        delivery.delete()  # nothing of a store that was removed stays
-        return Processing.IGNORED, "The store is gone."
     adapter = platforms.get(PlatformName(delivery.platform))
     if adapter is None or not isinstance(adapter, ReceivesWebhooks):
         return Processing.IGNORED, "The platform sends no webhooks."
-    came = base.Delivery(
-        exact_json.loads(delivery.headers), zlib.decompress(delivery.body), delivery.path_topic or ""
-    )
-    if isinstance(adapter, NotifiesApp) and adapter.store_of(came) not in ("", store.store_id):
+    came = base.Delivery(exact_json.loads(delivery.headers), zlib.decompress(delivery.body), delivery.path_topic or "")
+    store = None if _NOT_OURS in delivery.store_id else stores.find(delivery.store_id)
+    if store is not None and isinstance(adapter, NotifiesApp) and adapter.store_of(came) not in ("", store.store_id):
         return Processing.IGNORED, "It is about another store."
     try:
         events = adapter.parse(came)
     except ValueError as error:
         raise Unreadable(f"The body cannot be read: {error}") from error
-    work = _Application(store, adapter, http, clock.from_text(delivery.received_at), now)
+    if store is None:
+        return _apply_to_nobody(delivery, events, now)
+    work = _Application(store, adapter, http, delivery, now)
     applied = [work.apply(event) for event in events]
     if not events:
         return Processing.IGNORED, "It announces nothing that is kept in sync."
     return Processing.PROCESSED, None if any(applied) else "What we have is as new."
 
 
+def _apply_to_nobody(delivery: Delivery, events: Sequence[Event], now: datetime) -> tuple[Processing, str | None]:
+    """A request about personal data is answered for a store that is gone too; all else about it goes."""
+    requests = [event.privacy for event in events if event.privacy is not None]
+    came_at = clock.from_text(delivery.received_at)
+    for request in requests:
+        compliance.carry_out(
+            delivery.delivery, delivery.platform, None, delivery.store_id, request, came_at, now, is_gone=lambda: True
+        )
+    if _NOT_OURS not in delivery.store_id:
+        delivery.delete()
+    if requests:
+        return Processing.PROCESSED, None
+    return Processing.IGNORED, "It is about a store that is not connected."
+
+
 class _Application:
     """The events of one delivery, applied to one store."""
 
-    def __init__(self, store: Store, adapter: Platform, http: Http, received_at: datetime, now: datetime) -> None:
+    def __init__(self, store: Store, adapter: Platform, http: Http, delivery: Delivery, now: datetime) -> None:
         self.store = store
         self.adapter = adapter
         self.http = http
-        self.received_at = received_at
+        self.delivery = delivery
+        self.received_at = clock.from_text(delivery.received_at)
         self.now = now
 
     def apply(self, event: Event) -> bool:
         """Whether the event changed anything."""
+        if event.privacy is not None:
+            return self._carry_out(event.privacy)
         if event.access_lost:
             return self._probe(disconnected=event.disconnected)
         if event.reauthorize_by is not None:
             tokens.grant_ends(self.store.id, event.reauthorize_by, self.now)
             return True
-        if event.resource is None:
-            return False
+        return event.resource is not None and self._apply_to_record(event.resource, event)
+
+    def _apply_to_record(self, resource: Resource, event: Event) -> bool:
         if event.record is None:
-            return self._look_up(event.resource, event.id)
-        currency = self.store.currency
-        if records.save_announced(self.store.id, event.resource, event.record, currency, self.received_at, self.now):
+            return self._look_up(resource, event.id)
+        if records.save_announced(
+            self.store.id, resource, event.record, self.store.currency, self.received_at, self.now
+        ):
             return True
         # what we think is deleted may have come back, or this may have been under way for long: only a look tells
-        return records.is_buried(self.store.id, event.resource, event.id) and self._look_up(event.resource, event.id)
+        return records.is_buried(self.store.id, resource, event.id) and self._look_up(resource, event.id)
 
     def _look_up(self, resource: Resource, id: str) -> bool:
         try:
@@ -176,25 +196,50 @@ class _Application:
             raise Failed(f"{error.refusal}: {error.detail}") from error
         return records.save(self.store.id, resource, record, self.store.currency, self.now, self.now)
 
+    def _carry_out(self, request: PrivacyRequest) -> bool:
+        return compliance.carry_out(
+            self.delivery.delivery,
+            self.store.platform,
+            self.store,
+            self.store.id,
+            request,
+            self.received_at,
+            self.now,
+            is_gone=lambda: self._refusal() is not None,
+        )
+
     def _probe(self, *, disconnected: bool) -> bool:
         """Whether the platform refuses us now: what it announced may be long past."""
+        refusal = self._refusal()
+        if refusal is None:
+            return False
+        if disconnected:
+            return stores.set_status(self.store.id, Status.DISCONNECTED, "UNINSTALLED", self.now)
+        code = "CREDENTIALS_REFUSED" if refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
+        return stores.set_status(self.store.id, Status.NEEDS_REAUTHORIZATION, code, self.now)
+
+    def _refusal(self) -> Refusal | None:
+        """Why the platform refuses us, if it does."""
         try:
             self.adapter.probe(self._connection(), self.http)
         except PlatformError as error:
             if error.refusal not in {Refusal.CREDENTIALS, Refusal.PERMISSION}:
                 raise Failed(f"{error.refusal}: {error.detail}") from error
-            if disconnected:
-                return stores.set_status(self.store.id, Status.DISCONNECTED, "UNINSTALLED", self.now)
-            code = "CREDENTIALS_REFUSED" if error.refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
-            return stores.set_status(self.store.id, Status.NEEDS_REAUTHORIZATION, code, self.now)
-        return False
+            return error.refusal
+        return None
 
     def _connection(self) -> base.Connection:
         try:
             row = Credentials.get(self.store.id, consistent_read=True)
-            return tokens.open_connection(self.store, tokens.fresh(self.store, row, self.http, self.now), self.now)
+            self._used = row.api_credentials
+            row = tokens.fresh(self.store, row, self.http, self.now)
+            self._used = row.api_credentials
+            return tokens.open_connection(self.store, row, self.now)
         except (CredentialsUnreadable, KeyUnavailable, AppMissing) as error:
             raise Failed("The store's credentials cannot be opened now.") from error
+
+    def _stored(self) -> bytes:
+        return bytes(Credentials.get(self.store.id, consistent_read=True).api_credentials)
 
 
 def _try_later(delivery: Delivery, cause: str) -> None:

@@ -153,9 +153,12 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "DeliveriesTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "DeliveriesTable": "DeleteItem GetItem UpdateItem",
         "StoresTable": "GetItem PutItem",
+        "ClaimsTable": "DeleteItem",
         "SyncStatesTable": "UpdateItem",
+        "PrivacyRequestsTable": "PutItem",
         "ProductsTable": "GetItem PutItem",
         "OrdersTable": "GetItem PutItem",
+        "OrdersTable/index/byBuyer": "Query",
         "CredentialsTable": "GetItem UpdateItem",
         "KeyGroupsTable": "GetItem",
         "ApiCredentialsKey": "Decrypt",
@@ -196,6 +199,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "ProductsTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "OrdersTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "SyncRunsTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
+        "PrivacyRequestsTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "ProductsTable": "PutItem",
         "OrdersTable": "PutItem",
         "EventBus": "PutEvents",
@@ -501,6 +505,7 @@ def test_every_stream_is_read() -> None:
         ("ProcessWebhookFromStream", {"dynamodb": {"NewImage": {"outcome": {"S": ["PENDING"]}}}}),
         ("RemoveStoreFromStream", {"dynamodb": {"NewImage": {"removing": {"BOOL": [True]}}}}),
         ("PublishSyncs", {"eventName": ["INSERT", "MODIFY"]}),
+        ("PublishPrivacyRequests", {"eventName": ["INSERT"]}),
     ],
 )
 def test_a_stream_wakes_its_function_only_for_what_concerns_it(mapping: str, pattern: dict[str, Any]) -> None:

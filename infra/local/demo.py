@@ -2,9 +2,9 @@
 
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -33,8 +33,28 @@ class Row:
     deliveries: int
 
 
+class Platform(Protocol):
+    """How one platform's shop is opened, connected and worked in."""
+
+    name: str
+    control: str
+    """The shop's place in the sandbox's control API."""
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """Opens a shop and connects it; our path of the store."""
+        ...
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """What buyers and the merchant do meanwhile; each sends webhooks."""
+        ...
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """What should be with us of the sandbox's rows: ids and times of the last change."""
+        ...
+
+
 def run(endpoints: Mapping[str, Any]) -> int:
-    """Connects a shop, waits for its sync, sends it webhooks, prints the table; the exit code."""
+    """Connects a shop of each platform, waits for its sync, sends it webhooks, prints the table; the exit code."""
     context = ssl.create_default_context(cafile=endpoints["ca"])
     headers = {"authorization": f"Bearer {endpoints['token']}"}
     with (
@@ -42,37 +62,121 @@ def run(endpoints: Mapping[str, Any]) -> int:
         httpx.Client(base_url=endpoints["sandbox"], verify=context, timeout=60, trust_env=False) as sandbox,
     ):
         try:
-            row = _woocommerce(api, sandbox)
+            rows = [
+                _play(platform, api, sandbox)
+                for platform in (WooCommerce(), Shopify(), TikTokShop(endpoints["https"]))
+            ]
         except (Differs, httpx.HTTPError) as error:
             print(f"\n  The demo failed: {error}")
             return 1
-    _print([row])
+    _print(rows)
     return 0
 
 
-def _woocommerce(api: httpx.Client, sandbox: httpx.Client) -> Row:
-    shop = _ok(sandbox.post("/_sandbox/woocommerce/shops", json={"name": SHOP, "seed": 1, **SIZES}))
-    control = f"/_sandbox/woocommerce/shops/{SHOP}"
-    store = _say("connect a WooCommerce store", lambda: _connect(api, shop))
-    path = f"/stores/{store['id']}"
+def _play(platform: Platform, api: httpx.Client, sandbox: httpx.Client) -> Row:
+    path = _say(f"connect a {platform.name} store", lambda: platform.connect(api, sandbox))
     _say("first sync", lambda: _until(lambda: _synced(api, path), "the first sync did not end"))
-    _say("webhooks", lambda: _act_as_merchant(sandbox, control))
-    _say("all as the sandbox has it", lambda: _until(lambda: _agrees(api, sandbox, path, control), "counts differ"))
+    _say("webhooks", lambda: platform.act(sandbox))
+    _say("all as the sandbox has it", lambda: _until(lambda: _agrees(api, sandbox, path, platform), "counts differ"))
     return _summary(api, path)
 
 
-def _connect(api: httpx.Client, shop: Json) -> Json:
-    key = shop["keys"]["read_write"]
-    new = {
-        "name": "Demo shop",
-        "platform": "WOO_COMMERCE",
-        "domain": shop["url"],
-        "apiKey": key["consumer_key"],
-        "apiSecret": key["consumer_secret"],
-        "isPrimary": True,
-        "settings": {"syncInterval": 60},
-    }
-    return _ok(api.post("/stores", json=new))
+class WooCommerce:
+    """By key."""
+
+    name = "WooCommerce"
+    control = f"/_sandbox/woocommerce/shops/{SHOP}"
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """With the key that the merchant made."""
+        shop = _ok(sandbox.post("/_sandbox/woocommerce/shops", json={"name": SHOP, "seed": 1, **SIZES}))
+        key = shop["keys"]["read_write"]
+        new = {
+            "name": "Demo shop",
+            "platform": "WOO_COMMERCE",
+            "domain": shop["url"],
+            "apiKey": key["consumer_key"],
+            "apiSecret": key["consumer_secret"],
+            "isPrimary": True,
+            "settings": {"syncInterval": 60},
+        }
+        return f"/stores/{_ok(api.post('/stores', json=new))['id']}"
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """A new order, a changed one, a new price, an order and a product into the bin."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        orders = sorted((order["id"] for order in truth["orders"]), reverse=True)
+        simple = [product["id"] for product in truth["products"] if product["type"] == "simple"]
+        _ok(sandbox.post(f"{self.control}/orders", json={"line_items": [{"product_id": simple[0], "quantity": 2}]}))
+        _ok(sandbox.put(f"{self.control}/orders/{orders[0]}", json={"status": "completed"}))
+        _ok(sandbox.put(f"{self.control}/products/{simple[1]}", json={"price": "12.34"}))
+        _ok(sandbox.post(f"{self.control}/orders/{orders[1]}/trash"))
+        _ok(sandbox.post(f"{self.control}/products/{simple[2]}/trash"))
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """All that is not in the bin; variations belong to their product."""
+        return _times(row for row in rows if row["status"] != "trash" and row.get("type") != "variation")
+
+
+class Shopify:
+    """Through the consent screen, which the sandbox approves by itself here."""
+
+    name = "Shopify"
+    control = f"/_sandbox/shopify/shops/{SHOP}"
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """As a merchant does who is sent to the shop's own screen."""
+        wish = {"name": SHOP, "seed": 2, "products": SIZES["products"], "orders": SIZES["orders"], "auto_approve": True}
+        shop = _ok(sandbox.post("/_sandbox/shopify/shops", json=wish))
+        settings = {"syncInterval": 60}
+        wanted = {"platform": "SHOPIFY", "domain": shop["domain"], "name": "Demo on Shopify", "settings": settings}
+        return _authorize(api, sandbox, wanted)
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """A new order, a cancelled one, a new title, a product that goes."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        orders, products = ([row["id"].rpartition("/")[2] for row in truth[what]] for what in ("orders", "products"))
+        _ok(sandbox.post(f"{self.control}/orders", json={}))
+        _ok(sandbox.post(f"{self.control}/orders/{orders[0]}/cancel"))
+        _ok(sandbox.put(f"{self.control}/products/{products[0]}", json={"title": "A new title"}))
+        _ok(sandbox.delete(f"{self.control}/products/{products[1]}"))
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """All that there is."""
+        return _times(rows)
+
+
+class TikTokShop:
+    """The same; the app's return address is set at the platform, not in the address of the screen."""
+
+    name = "TikTok Shop"
+    control = f"/_sandbox/tiktok_shop/shops/{SHOP}"
+
+    def __init__(self, public_url: str) -> None:
+        self._return_address = f"{public_url}/authorizations/TIKTOK_SHOP/callback"
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """As a seller does who has one shop."""
+        wish = {"name": SHOP, "seed": 3, "products": SIZES["products"], "orders": SIZES["orders"]}
+        _ok(sandbox.post("/_sandbox/tiktok_shop/sellers", json=wish))
+        settings = {"approve": SHOP, "return_address": self._return_address}
+        _ok(sandbox.put("/_sandbox/tiktok_shop/settings", json=settings))
+        wanted = {"platform": "TIKTOK_SHOP", "name": "Demo on TikTok Shop", "settings": {"syncInterval": 60}}
+        return _authorize(api, sandbox, wanted)
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """A new order, a cancelled one, a new title."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        sku = next(row for row in truth["products"] if row["status"] == "ACTIVATE")["skus"][0]["id"]
+        open_order = next(row["id"] for row in truth["orders"] if row["status"] == "AWAITING_SHIPMENT")
+        product = truth["products"][0]["id"]
+        _ok(sandbox.post(f"{self.control}/orders", json={"lines": [{"sku_id": sku, "quantity": 2}]}))
+        _ok(sandbox.post(f"{self.control}/orders/{open_order}/cancel"))
+        _ok(sandbox.put(f"{self.control}/products/{product}", json={"title": "A new title"}))
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """All but the products that the seller has deleted."""
+        return _times(row for row in rows if row["status"] != "DELETED")
 
 
 def _synced(api: httpx.Client, path: str) -> Json | None:
@@ -83,32 +187,31 @@ def _synced(api: httpx.Client, path: str) -> Json | None:
     return runs if runs["lastSyncAt"] else None
 
 
-def _act_as_merchant(sandbox: httpx.Client, control: str) -> None:
-    truth = _ok(sandbox.get(f"{control}/truth"))
-    orders = sorted((order["id"] for order in truth["orders"]), reverse=True)
-    simple = [product["id"] for product in truth["products"] if product["type"] == "simple"]
-    _ok(sandbox.post(f"{control}/orders", json={"line_items": [{"product_id": simple[0], "quantity": 2}]}))
-    _ok(sandbox.put(f"{control}/orders/{orders[0]}", json={"status": "completed"}))
-    _ok(sandbox.put(f"{control}/products/{simple[1]}", json={"price": "12.34"}))
-    _ok(sandbox.post(f"{control}/orders/{orders[1]}/trash"))
-    _ok(sandbox.post(f"{control}/products/{simple[2]}/trash"))
-
-
-def _agrees(api: httpx.Client, sandbox: httpx.Client, path: str, control: str) -> bool:
-    truth = _ok(sandbox.get(f"{control}/truth"))
+def _agrees(api: httpx.Client, sandbox: httpx.Client, path: str, platform: Platform) -> bool:
+    truth = _ok(sandbox.get(f"{platform.control}/truth"))
     return all(
-        {item["id"]: item.get("updatedAt") for item in _all(api, f"{path}/{resource}")} == _there(truth[resource])
+        {item["id"]: item.get("updatedAt") for item in _all(api, f"{path}/{resource}")}
+        == platform.there(truth[resource])
         for resource in ("products", "orders")
     ) and bool(_all(api, f"{path}/deliveries"))
 
 
-def _there(rows: list[Json]) -> dict[str, str]:
-    """What should be with us: the ids and times of all that the merchant has not put into the bin."""
-    return {
-        str(row["id"]): f"{row['modified_gmt']}Z"
-        for row in rows
-        if row["status"] != "trash" and row.get("type") != "variation"
-    }
+def _times(rows: Iterable[Json]) -> dict[str, str]:
+    return {str(row["id"]): f"{row['modified_gmt'].removesuffix('Z')}Z" for row in rows}
+
+
+def _authorize(api: httpx.Client, sandbox: httpx.Client, wish: Json) -> str:
+    """The seller's way: to the platform's consent screen, and back with what it gives; our path of the store."""
+    started = _ok(api.post("/authorizations", json=wish))
+    url = started["authorizationUrl"].removeprefix("https://")
+    approved = sandbox.get(f"/at/{url}")
+    if approved.status_code != httpx.codes.FOUND:
+        raise Differs(f"the consent screen answered {approved.status_code}: {approved.text[:300]}")
+    page = sandbox.get(approved.headers["location"])
+    if not page.is_success:
+        raise Differs(f"the callback answered {page.status_code}: {page.text[:300]}")
+    mine = _all(api, "/stores")
+    return next(f"/stores/{store['id']}" for store in mine if store["platform"] == wish["platform"])
 
 
 def _summary(api: httpx.Client, path: str) -> Row:

@@ -222,6 +222,26 @@ class Verdict(StrEnum):
     """Not an event: answer 200 and process nothing."""
 
 
+class PrivacyKind(StrEnum):
+    """What the law lets a platform ask of us in the name of a person."""
+
+    REPORT = "report"
+    """Tell the seller what is held about a customer."""
+    ERASE_CUSTOMER = "erase_customer"
+    ERASE_STORE = "erase_store"
+
+
+class PrivacyRequest(NamedTuple):
+    """A request about personal data, to be carried out once, within the term, with evidence."""
+
+    kind: PrivacyKind
+    orders: Sequence[str] = ()
+    """The platform's ids of the orders it is about, where it names them."""
+    buyer: str = ""
+    """The platform's id of the buyer, where our records carry it (:attr:`Record.buyer`): erased in every store."""
+    term: timedelta = timedelta(days=30)
+
+
 class Event(NamedTuple):
     """What a delivery announces: a hint to be applied, or looked up."""
 
@@ -240,6 +260,7 @@ class Event(NamedTuple):
     """With ``access_lost``: the seller took us out at the platform. If the probe agrees, we stop for good."""
     reauthorize_by: datetime | None = None
     """The platform says that the seller must approve anew before then."""
+    privacy: PrivacyRequest | None = None
 
 
 class Record(NamedTuple):
@@ -256,6 +277,8 @@ class Record(NamedTuple):
     """The platform's own time of the last change."""
     body: Json
     created_at: datetime | None = None
+    buyer: str = ""
+    """The platform's id of an order's buyer, where the platform may ask by it to erase what we hold."""
 
 
 class Page(NamedTuple):
