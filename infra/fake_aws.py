@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "DELIVERY_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery",
     "DELIVERY_DEAD_LETTERS_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-delivery-dead-letters",
     "REMOVAL_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/storelink-removal",
+    "BODIES_BUCKET": "storelink-bodies",
     "APPS": "storelink/apps",
     "TEAMS_CLAIM": "teams",
     "KEY_GROUPS": "4",
@@ -60,6 +61,10 @@ def _create() -> None:
         clients.kms().create_alias(AliasName=alias, TargetKeyId=key)
     for queue in ("sync", "delivery", "delivery-dead-letters", "removal"):
         clients.sqs().create_queue(QueueName=f"storelink-{queue}")
+    clients.s3().create_bucket(
+        Bucket=ENVIRONMENT["BODIES_BUCKET"],
+        CreateBucketConfiguration={"LocationConstraint": ENVIRONMENT["AWS_REGION"]},
+    )
     clients.events().create_event_bus(Name=ENVIRONMENT["EVENT_BUS"])
 
 

@@ -12,6 +12,7 @@ post but the state and the keys is believed.
 
 import hashlib
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from pynamodb.exceptions import DoesNotExist, UpdateError
 from shared import clock, connecting, credentials, exact_json, platforms, problems, schemas, stores
 from shared.connecting import Proof
 from shared.keys import Purpose
-from shared.models import Authorization
+from shared.models import Authorization, Store
 from shared.platforms.base import (
     App,
     Callback,
@@ -43,6 +44,7 @@ from shared.stores import Caller
 
 LIFE = timedelta(minutes=10)
 APP_NAME = "storelink"
+_STATE = re.compile(r"[A-Za-z0-9_-]{20,100}")
 CHOICE = "choice"
 """The parameter with which the seller chooses one of several stores that a grant covers."""
 
@@ -107,6 +109,9 @@ def come_back(platform: PlatformName, query: Sequence[tuple[str, str]], http: Ht
     attempt = _find(platform, callback.state, now)
     if callback.domain not in ("", attempt.domain):
         raise problems.CallbackInvalid("It is about another shop than the one you started with. Start again.")
+    with connecting.keys_available():
+        # tokens that cannot be sealed would be lost, and the code with them
+        credentials.make_ready(Purpose.API, _sealed_as(attempt), now)
     attempt = _use(platform, callback.state, now)
     with _noted(attempt):
         return _exchange(adapter, app, attempt, callback, http, now)
@@ -175,7 +180,8 @@ def _exchange(
 ) -> Ending:
     if not callback.code:
         raise problems.AuthorizationDenied("Access was declined at the platform. Start again to connect the store.")
-    _refuse_anothers(adapter, attempt)
+    reconnected = _to_reconnect(attempt)
+    _refuse_anothers(adapter, attempt, reconnected)
     platform, domain = PlatformName(attempt.platform), attempt.domain
     with connecting.platform_answers():
         tokens = adapter.exchange(
@@ -191,33 +197,37 @@ def _exchange(
         if tokens.refresh_token:
             given["refresh_token"] = tokens.refresh_token
         found = adapter.stores_of(Connection(domain, given, app=app), http)
-    wanted = _asked_for(attempt, found)
+    wanted = _asked_for(reconnected, found)
     if len(wanted) > 1:
         return _offer(attempt, given, tokens, wanted, now)
     proof = Proof(wanted[0], {**given, **wanted[0].credentials}, tokens)
     return Ending(_connect(attempt, proof, now))
 
 
-def _refuse_anothers(adapter: GrantsByOAuth, attempt: Authorization) -> None:
+def _to_reconnect(attempt: Authorization) -> Store | None:
+    """The store that the attempt is to reconnect, if it is still there for who asked."""
+    asked = _request(attempt)
+    return stores.load(asked["store"], _caller(attempt)) if "store" in asked else None
+
+
+def _refuse_anothers(adapter: GrantsByOAuth, attempt: Authorization, reconnected: Store | None) -> None:
     """A grant for a store that is connected already would end the tokens that it lives on."""
     known = adapter.known_store_id(attempt.domain)
     holder = stores.holder(PlatformName(attempt.platform), known) if known else None
-    if holder is not None and holder != _request(attempt).get("store"):
+    if holder is not None and (reconnected is None or holder != reconnected.id):
         raise problems.StoreAlreadyConnected("This store is connected already. Reconnect it instead.")
 
 
-def _asked_for(attempt: Authorization, found: Sequence[Identity]) -> Sequence[Identity]:
+def _asked_for(reconnected: Store | None, found: Sequence[Identity]) -> Sequence[Identity]:
     """The stores of a grant that may be meant: on a reconnect only the very same."""
     if not found:
         raise problems.AuthorizationFailed("The account that approved has no shop that could be connected.")
-    request = _request(attempt)
-    if "store" not in request:
+    if reconnected is None:
         return found
-    store = stores.load(request["store"], _caller(attempt))
-    same = [each for each in found if each.store_id == store.store_id]
+    same = [each for each in found if each.store_id == reconnected.store_id]
     if not same:
         raise problems.IdentityMismatch(
-            f"The account that approved opens {found[0].store_id!r}, not {store.store_id!r}."
+            f"The account that approved opens {found[0].store_id!r}, not {reconnected.store_id!r}."
         )
     return same
 
@@ -233,7 +243,11 @@ def _offer(
         "stores": [{**each._asdict(), "scopes": [], "credentials": dict(each.credentials)} for each in found],
     }
     plain = {"pending": exact_json.dumps(pending)}
-    sealed = credentials.seal(Purpose.API, _sealed_as(attempt), attempt.platform, plain, now)
+    try:
+        with connecting.keys_available():
+            sealed = credentials.seal(Purpose.API, _sealed_as(attempt), attempt.platform, plain, now)
+    except ValueError as error:
+        raise problems.AuthorizationFailed("The grant covers too many shops to choose from. Approve fewer.") from error
     attempt.update(actions=[Authorization.pending.set(sealed)])
     return Ending(None, choices, attempt.state)
 
@@ -242,7 +256,8 @@ def _choose(platform: PlatformName, query: Mapping[str, str], now: datetime) -> 
     attempt = _find(platform, query.get("state", ""), now)
     if attempt.pending is None:
         raise problems.AuthorizationInvalid("There is nothing left to choose. Start again.")
-    plain = credentials.unseal(Purpose.API, _sealed_as(attempt), attempt.platform, attempt.pending, now)
+    with connecting.keys_available():
+        plain = credentials.unseal(Purpose.API, _sealed_as(attempt), attempt.platform, attempt.pending, now)
     pending = exact_json.loads(plain["pending"])
     found = {each["store_id"]: Identity(**each) for each in pending["stores"]}
     if query[CHOICE] not in found:
@@ -282,7 +297,7 @@ def _noted(attempt: Authorization) -> Iterator[None]:
 
 def _find(platform: PlatformName, state: str, now: datetime) -> Authorization:
     try:
-        attempt = Authorization.get(state, consistent_read=True) if 20 <= len(state) <= 100 else None
+        attempt = Authorization.get(state, consistent_read=True) if _STATE.fullmatch(state) else None
     except DoesNotExist:
         attempt = None
     # DynamoDB removes what has expired within days, so the time is checked here

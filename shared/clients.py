@@ -48,6 +48,11 @@ def secrets() -> BaseClient:
     return _client("secretsmanager")
 
 
+def s3() -> BaseClient:
+    """The S3 client."""
+    return _client("s3")
+
+
 def forget() -> None:
     """Drop all clients, for a test whose AWS is another one than the last test's."""
     with _one_at_a_time:

@@ -258,17 +258,18 @@ def _webhook_secrets(store: Store) -> bytes:
 
 
 def _seal(purpose: Purpose, store: Store, plain: Mapping[str, str], now: datetime) -> bytes:
-    with _keys_available():
+    with keys_available():
         return credentials.seal(purpose, store.id, store.platform, plain, now)
 
 
 def _unsealed(purpose: Purpose, store: Store, blob: bytes, now: datetime) -> Mapping[str, str]:
-    with _keys_available():
+    with keys_available():
         return credentials.unseal(purpose, store.id, store.platform, blob, now)
 
 
 @contextmanager
-def _keys_available() -> Iterator[None]:
+def keys_available() -> Iterator[None]:
+    """Turns keys that cannot be reached into the problem that the caller sees."""
     try:
         yield
     except KeyUnavailable as error:

@@ -24,7 +24,7 @@ from shared.settings import current
 
 LARGEST_BODY = 1024 * 1024
 LARGEST_STORED = 380 * 1024
-"""An item holds 400 KB, its other attributes included."""
+"""Of a compressed body: an item holds 400 KB, its other attributes included. What is larger goes to S3."""
 KEPT = timedelta(days=30)
 SECRETS_CACHED = timedelta(seconds=60)
 """How long a store's sealed secrets are believed to be the latest. They are opened anew each time: a KMS key that is
@@ -198,21 +198,23 @@ def _credentials(store_id: str) -> dict[str, Any] | None:
 
 def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: Delivery, now: datetime) -> None:
     body = zlib.compress(delivery.body)
-    if len(body) > LARGEST_STORED:
-        raise problems.BodyTooLarge("The delivery is too large to be stored.")
+    key = _key(platform, store_id, adapter.event_id(delivery), delivery.body)
     item: dict[str, dict[str, Any]] = {
-        "delivery": {"S": _key(platform, store_id, adapter.event_id(delivery), delivery.body)},
+        "delivery": {"S": key},
         "store_id": {"S": store_id},
         "platform": {"S": platform},
         "topic": {"S": adapter.topic(delivery)},
         "received_at": {"S": clock.to_text(now)},
         "headers": {"S": json.dumps(_kept(delivery.headers))},
         **({"path_topic": {"S": delivery.path_topic}} if delivery.path_topic else {}),
-        "body": {"B": body},
+        **({"body": {"B": body}} if len(body) <= LARGEST_STORED else {}),
         "outcome": {"S": "PENDING"},
         "attempts": {"N": "0"},
         "expires_at": {"N": str(clock.epoch(now + KEPT))},
     }
+    if "body" not in item:
+        # before the item, which says that the delivery is safe; a repeat writes the same again
+        clients.s3().put_object(Bucket=current().bodies_bucket, Key=f"{store_id}/{key}", Body=body)
     try:
         clients.dynamodb().put_item(
             TableName=f"{current().table_prefix}-deliveries",

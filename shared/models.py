@@ -216,6 +216,8 @@ class SyncState(Table):
     not_before = UTCDateTimeAttribute(null=True)
     """The platform asked to wait until then."""
     full_sync_at = UTCDateTimeAttribute(null=True)
+    changed_since_full = NumberAttribute(null=True)
+    """How many changes the syncs found since then: a busy store whose webhooks are silent has lost them."""
     requested_at = UTCDateTimeAttribute(null=True)
     quiet_runs = NumberAttribute(default=0)
     """Complete runs in a row that found nothing; they leave no row of their own."""
@@ -370,7 +372,8 @@ class Delivery(Table):
     headers = UnicodeAttribute()
     path_topic = UnicodeAttribute(null=True)
     """The topic that the address named, where subscriptions have an address each."""
-    body = BinaryAttribute(legacy_encoding=False)
+    body = BinaryAttribute(legacy_encoding=False, null=True)
+    """As it came, zlib; a large one is in the bucket under ``{store_id}/{delivery}``."""
     outcome = UnicodeAttribute()
     cause = UnicodeAttribute(null=True)
     attempts = NumberAttribute(default=0)

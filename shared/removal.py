@@ -5,6 +5,7 @@ row goes last: while it is there, the work is not done.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from shared import clients, connecting, exact_json, platforms, tokens
 from shared.apps import AppMissing
 from shared.credentials import CredentialsUnreadable
 from shared.keys import KeyUnavailable
-from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
+from shared.models import Credentials, Delivery, Order, Product, Status, Store, StoreDesign, SyncRun, SyncState
 from shared.observability import logger
 from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName, RevokesGrants
 from shared.settings import current
@@ -41,6 +42,7 @@ def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: dat
         _delete(rows)
         if now() >= deadline:
             return _go_on_later(store_id)
+    _delete_bodies(store_id)
     Credentials(store_id).delete()
     SyncState(store_id).delete()
     store.delete()
@@ -67,15 +69,24 @@ def _being_synced(store_id: str, now: datetime) -> bool:
 def _take_leave(store: Store, http: Http, now: datetime) -> None:
     """Ends our subscriptions and access, as well as the platform lets us: what is gone cannot hold up its removal."""
     adapter = platforms.get(PlatformName(store.platform))
-    try:
+    # the removal has made it DISCONNECTED, and no token of such a store is refreshed; this copy is not saved
+    store.status = Status.CONNECTED
+    with _as_well_as_it_goes(store):
         row = Credentials.get(store.id, consistent_read=True)
         connection = tokens.open_connection(store, tokens.fresh(store, row, http, now), now)
-        if isinstance(adapter, ManagesSubscriptions):
-            adapter.unsubscribe(connection, connecting.delivery_url(store, row), http)
+        with _as_well_as_it_goes(store):
+            if isinstance(adapter, ManagesSubscriptions):
+                adapter.unsubscribe(connection, connecting.delivery_url(store, row), http)
         if isinstance(adapter, RevokesGrants):
             adapter.revoke(connection, http)
+
+
+@contextmanager
+def _as_well_as_it_goes(store: Store) -> Iterator[None]:
+    try:
+        yield
     except DoesNotExist:
-        return
+        pass
     except (PlatformError, CredentialsUnreadable, KeyUnavailable, AppMissing) as error:
         logger.info("leave_not_taken", store=store.id, error=str(error))
 
@@ -94,6 +105,14 @@ def _delete(rows: list[Table]) -> None:
     with type(rows[0]).batch_write() as batch:
         for row in rows:
             batch.delete(row)
+
+
+def _delete_bodies(store_id: str) -> None:
+    """What was too large for an item of the deliveries."""
+    s3, bucket = clients.s3(), current().bodies_bucket
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{store_id}/"):
+        if found := page.get("Contents"):
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
 
 
 def _go_on_later(store_id: str, delay: int = 0) -> bool:

@@ -26,6 +26,8 @@ class Settings(NamedTuple):
     delivery_queue_url: str
     delivery_dead_letters_url: str
     removal_queue_url: str
+    bodies_bucket: str
+    """Where bodies of deliveries go that are too large for an item."""
     apps: str
     """Our registrations at the platforms are secrets named ``{apps}/{PLATFORM}``."""
     teams_claim: str
@@ -56,6 +58,7 @@ def parse(environment: Mapping[str, str]) -> Settings:
         delivery_queue_url=environment["DELIVERY_QUEUE_URL"],
         delivery_dead_letters_url=environment["DELIVERY_DEAD_LETTERS_URL"],
         removal_queue_url=environment["REMOVAL_QUEUE_URL"],
+        bodies_bucket=environment["BODIES_BUCKET"],
         apps=environment["APPS"],
         teams_claim=environment["TEAMS_CLAIM"],
         key_groups=int(environment["KEY_GROUPS"]),

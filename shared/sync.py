@@ -25,6 +25,7 @@ from shared import (
     records,
     schemas,
     stores,
+    sweep,
     tokens,
     wheel,
 )
@@ -59,6 +60,8 @@ REACHES_BEFORE_UNREACHABLE = 3
 DELETES_FREE = 10
 DELETES_SHARE = 5
 """A full compare deletes at most DELETES_FREE records, or one in DELETES_SHARE where that is more."""
+BUSY_CHANGES = 20
+"""A store with so many changes between two full syncs should have announced one of them."""
 REQUEST_EVERY = timedelta(minutes=1)
 DEFAULT_WAIT = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(seconds=15)
@@ -322,6 +325,7 @@ class _Work:
         """The whole run."""
         if self.this.full:
             self._subscribe()
+            self._look_after_webhooks()
         for resource in _ORDER:
             self._page_through(resource)
         if self.this.full:
@@ -341,6 +345,17 @@ class _Work:
             Purpose.WEBHOOK, self.store.id, self.store.platform, self.row.webhook_secrets, self.now()
         )
         self.adapter.reconcile(self.connection, url, secrets["current"], self.http)
+
+    def _look_after_webhooks(self) -> None:
+        """Takes up what was left lying, and says where a busy store's platform has fallen silent."""
+        now, since = self.now(), self.state.full_sync_at
+        sweep.sweep(self.store.id, now)
+        busy = int(self.state.changed_since_full or 0) >= BUSY_CHANGES
+        expected = isinstance(self.adapter, ManagesSubscriptions) and stores.wants_webhooks(self.store)
+        if since is not None and busy and expected:
+            last = sweep.last_delivery(self.store.id)
+            if last is None or last < since:
+                logger.warning("webhooks_silent", store=self.store.id, platform=self.store.platform)
 
     def _page_through(self, resource: Resource) -> None:
         counts = self.this.counts.setdefault(resource, Counts())
@@ -381,10 +396,13 @@ class _Work:
         return self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, self.now())
 
     def _wait(self, ready_at: datetime) -> None:
-        """Just as long as the platform's own numbers say."""
+        """Just as long as the platform's own numbers say; where it is long, no other run asks sooner either."""
         seconds = (ready_at - self.now()).total_seconds()
         if seconds > LONGEST_PAUSE.total_seconds():
-            raise _Ends("PLATFORM_BUSY", "The platform is given time; the run goes on then.", go_on_in=int(seconds) + 1)
+            self.wait_until = ready_at
+            # the compare keeps no place to go on from: it has its next turn in a day
+            go_on_in = None if self.compares else int(seconds) + 1
+            raise _Ends("PLATFORM_BUSY", "The platform is given time; the run goes on then.", go_on_in=go_on_in)
         if seconds > 0:
             self.pause(seconds)
 
@@ -543,15 +561,20 @@ def _end_refused(work: _Work, error: PlatformError) -> None:
 
 def _still_refused(work: _Work) -> bool:
     """Asks again before believing: the credential may have been replaced, or the host hiccuped."""
+    try:
+        work.adapter.probe(work.connection, work.http)
+    except PlatformError as error:
+        if error.refusal not in {Refusal.CREDENTIALS, Refusal.PERMISSION}:
+            return False
+    else:
+        return False
     row = Credentials.get(work.store.id, consistent_read=True)
     if row.api_credentials != work.row.api_credentials:
         connecting.enqueue([work.store.id], "continuation", full=work.this.full)
         return False
-    try:
-        work.adapter.probe(work.connection, work.http)
-    except PlatformError as error:
-        return error.refusal in {Refusal.CREDENTIALS, Refusal.PERMISSION}
-    return False
+    # who ended the grant, or saw the app go, has said so more exactly
+    store = stores.find(work.store.id)
+    return store is not None and store.status not in {Status.NEEDS_REAUTHORIZATION, Status.DISCONNECTED}
 
 
 def _finish(work: _Work) -> None:
@@ -577,7 +600,9 @@ def _finish(work: _Work) -> None:
             SyncState.late_shard.set(str(wheel.shard_of(this.store_id))),
         ]
     if work.compares:
-        actions.append(SyncState.full_sync_at.set(this.started_at))
+        actions += [SyncState.full_sync_at.set(this.started_at), SyncState.changed_since_full.remove()]
+    elif this.changed:
+        actions.append(SyncState.changed_since_full.set(int(state.changed_since_full or 0) + this.changed))
     if unreached or state.failures:
         actions.append(SyncState.failures.set(int(state.failures) + 1 if unreached else 0))
     actions += _waiting(work)

@@ -123,8 +123,8 @@ def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, s
     adapter = platforms.get(PlatformName(delivery.platform))
     if adapter is None or not isinstance(adapter, ReceivesWebhooks):
         return Processing.IGNORED, "The platform sends no webhooks."
-    came = base.Delivery(exact_json.loads(delivery.headers), zlib.decompress(delivery.body), delivery.path_topic or "")
     store = None if _NOT_OURS in delivery.store_id else stores.find(delivery.store_id)
+    came = base.Delivery(exact_json.loads(delivery.headers), _body(delivery), delivery.path_topic or "")
     if store is not None and isinstance(adapter, NotifiesApp) and adapter.store_of(came) not in ("", store.store_id):
         return Processing.IGNORED, "It is about another store."
     try:
@@ -138,6 +138,18 @@ def _apply(delivery: Delivery, http: Http, now: datetime) -> tuple[Processing, s
     if not events:
         return Processing.IGNORED, "It announces nothing that is kept in sync."
     return Processing.PROCESSED, None if any(applied) else "What we have is as new."
+
+
+def _body(delivery: Delivery) -> bytes:
+    """As it came; a large one is not in the item."""
+    if delivery.body is not None:
+        return zlib.decompress(delivery.body)
+    place = f"{delivery.store_id}/{delivery.delivery}"
+    try:
+        found = clients.s3().get_object(Bucket=current().bodies_bucket, Key=place)
+    except clients.s3().exceptions.NoSuchKey as error:
+        raise Unreadable("Its body is not in the bucket.") from error
+    return zlib.decompress(found["Body"].read())
 
 
 def _apply_to_nobody(delivery: Delivery, events: Sequence[Event], now: datetime) -> tuple[Processing, str | None]:
@@ -165,6 +177,8 @@ class _Application:
         self.delivery = delivery
         self.received_at = clock.from_text(delivery.received_at)
         self.now = now
+        self._used = b""
+        """The sealed credentials that the last call was made with."""
 
     def apply(self, event: Event) -> bool:
         """Whether the event changed anything."""
@@ -205,7 +219,8 @@ class _Application:
             request,
             self.received_at,
             self.now,
-            is_gone=lambda: self._refusal() is not None,
+            # what may not do something is still there: only an access that has ended lets its data be erased
+            is_gone=lambda: self._refusal() is Refusal.CREDENTIALS,
         )
 
     def _probe(self, *, disconnected: bool) -> bool:
@@ -215,6 +230,9 @@ class _Application:
             return False
         if disconnected:
             return stores.set_status(self.store.id, Status.DISCONNECTED, "UNINSTALLED", self.now)
+        store = stores.find(self.store.id)
+        if store is None or store.status in {Status.NEEDS_REAUTHORIZATION, Status.DISCONNECTED}:
+            return False  # whoever said so knew more exactly why
         code = "CREDENTIALS_REFUSED" if refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
         return stores.set_status(self.store.id, Status.NEEDS_REAUTHORIZATION, code, self.now)
 
@@ -225,6 +243,8 @@ class _Application:
         except PlatformError as error:
             if error.refusal not in {Refusal.CREDENTIALS, Refusal.PERMISSION}:
                 raise Failed(f"{error.refusal}: {error.detail}") from error
+            if self._stored() != self._used:
+                raise Failed("The store's credentials were replaced meanwhile.") from error
             return error.refusal
         return None
 
@@ -239,7 +259,7 @@ class _Application:
             raise Failed("The store's credentials cannot be opened now.") from error
 
     def _stored(self) -> bytes:
-        return bytes(Credentials.get(self.store.id, consistent_read=True).api_credentials)
+        return Credentials.get(self.store.id, consistent_read=True).api_credentials
 
 
 def _try_later(delivery: Delivery, cause: str) -> None:

@@ -55,6 +55,7 @@ _ENVIRONMENT = {
     "DELIVERY_QUEUE_URL": "",
     "DELIVERY_DEAD_LETTERS_URL": "",
     "REMOVAL_QUEUE_URL": "",
+    "BODIES_BUCKET": "storelink-bodies",
     "APPS": "storelink/apps",
     "TEAMS_CLAIM": "teams",
     "KEY_GROUPS": "64",
