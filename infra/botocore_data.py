@@ -18,6 +18,8 @@ ALSO_ALLOWS = {
     "dynamodb:GetItem": {"GetItem", "TransactGetItems"},
     "dynamodb:PutItem": {"PutItem", "TransactWriteItems"},
     "dynamodb:UpdateItem": {"UpdateItem", "TransactWriteItems"},
+    "s3:DeleteObject": {"DeleteObjects"},
+    "s3:ListBucket": {"ListObjectsV2"},
     "sqs:SendMessage": {"SendMessage", "SendMessageBatch"},
     # Lambda reads the streams for us; it is another service in botocore.
     "dynamodb:DescribeStream": set[str](),

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from shared import clients
+from shared.observability import logger
 from shared.platforms.base import App, PlatformName
 from shared.settings import current
 
@@ -29,7 +30,9 @@ def get(platform: PlatformName) -> App:
 
     try:
         found = _secrets().get(f"{current().apps}/{platform}", max_age=CACHED_SECONDS, transform="json")
-    except (GetParameterError, TransformParameterError):
+    except (GetParameterError, TransformParameterError) as error:
+        if isinstance(error, GetParameterError):
+            logger.warning("app_not_read", platform=platform, error=str(error))
         # neither cause nor context: the text of a secret that is no JSON would be in it
         raise AppMissing(f"There is no readable registration at {platform}.") from None
     return _read(platform, found)

@@ -272,7 +272,7 @@ def resources_of(statement: dict[str, Any]) -> list[str]:
 
 def name_of(resource: Any) -> str:
     match resource:
-        case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
+        case {"Fn::GetAtt": [name, "Arn" | "Id"]}:
             return str(name)
         case {"Fn::GetAtt": [name, "StreamArn"]}:
             return f"{name}/stream"

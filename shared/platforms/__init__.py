@@ -12,10 +12,12 @@ from shared.platforms.base import (
     ReceivesWebhooks,
     RevokesGrants,
 )
+from shared.platforms.shopify import Shopify
 from shared.platforms.tiktok_shop import TikTokShop
 from shared.platforms.woocommerce import WooCommerce
 
 PLATFORMS: Mapping[PlatformName, Platform] = {
+    PlatformName.SHOPIFY: Shopify(),
     PlatformName.WOO_COMMERCE: WooCommerce(),
     PlatformName.TIKTOK_SHOP: TikTokShop(),
 }

@@ -34,11 +34,26 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from infra.local.sandbox import control
+from infra.local.sandbox import control, shopify, tiktok_shop
+from infra.local.sandbox.shopify import Shopify
+from infra.local.sandbox.tiktok_shop import TikTokShop
 from infra.local.sandbox.woo_shop import Sizes
 from infra.local.sandbox.woocommerce import WooCommerce
 
-HOSTS: tuple[str, ...] = ()
+APPS: dict[str, dict[str, str]] = {
+    "SHOPIFY": {
+        "clientId": "storelink-local-shopify",
+        "clientSecret": "shpss_local_0123456789abcdef0123456789abcdef",
+    },
+    "TIKTOK_SHOP": {
+        "clientId": "storelinklocal",
+        "clientSecret": "tts_local_0123456789abcdef0123456789abcdef",
+        "service_id": "7000000000000000001",
+        "market": "US",
+    },
+}
+"""Our registrations, as an operator stores them; each stand-in knows its own."""
+HOSTS: tuple[str, ...] = (*shopify.HOSTS, *tiktok_shop.HOSTS)
 """The host names of all platforms that have addresses of their own."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _RECEIVER_TIMEOUT = 60.0
@@ -73,13 +88,16 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient,
         deliver_every: float | None = None,
+        tiktok_return_address: str = tiktok_shop.RETURN_ADDRESS,
     ) -> None:
         self.base_url = base_url
         self.woocommerce = WooCommerce(base_url, clock, http)
         self.stop = asyncio.Event()
         """Set when the sandbox ends: whatever hangs on purpose lets go."""
         self._deliver_every = deliver_every
-        self.platforms: tuple[StandIn, ...] = ()
+        self.tiktok_shop = TikTokShop(clock, http, tiktok_return_address)
+        self.shopify = Shopify(clock, http)
+        self.platforms: tuple[StandIn, ...] = (self.shopify, self.tiktok_shop)
         self.app = Starlette(
             routes=[
                 *control.routes(self.woocommerce, base_url),

@@ -39,6 +39,7 @@ PRODUCT_STATUSES = ("ACTIVE", "ARCHIVED", "DRAFT", "UNLISTED")
 _DAY = 86_400
 _ID_STEP = 32_768
 """Shopify's ids are far apart, and longer than 32 bits."""
+_WITHOUT_CENTS = {"JPY", "KRW", "VND", "CLP"}
 _PAID = {"PAID", "PARTIALLY_REFUNDED", "REFUNDED"}
 _TITLES = ("Café “Noël” — 日本茶 🍵", "Löffel", "Notebook", "Ünïcode Mug", "Чай", "Kettle", "مصباح", "Bottle")
 _SIZES, _COLOURS = ("S", "M", "L", "XL"), ("Rot", "Blau", "Ivory", "Noir")
@@ -91,7 +92,7 @@ def money(amount: int) -> str:
 def decimal(amount: int) -> str:
     """Cents as the Decimal scalar of ``MoneyV2`` has it: ``10.0``, ``19.5``, ``19.95``."""
     text = money(amount)
-    return text[:-1] if text.endswith("0") else text
+    return text.removesuffix("0")
 
 
 @dataclass(slots=True)
@@ -310,9 +311,10 @@ class Shop:
         """A moment as REST has it: the shop's time with its offset."""
         return None if moment is None else datetime.fromtimestamp(moment, self.zone).isoformat()
 
-    def find_variant(self, id: int | None) -> tuple[Product, Variant] | None:
-        """A variant and its product."""
-        for product in self.products.values():
+    def find_variant(self, id: int | None, product_id: int | None = None) -> tuple[Product, Variant] | None:
+        """A variant and its product, fast where the product is known."""
+        known = self.products.get(product_id or 0)
+        for product in self.products.values() if product_id is None else filter(None, [known]):
             for variant in product.variants:
                 if variant.id == id:
                     return product, variant
@@ -404,7 +406,7 @@ class Shop:
     # Products
 
     def create_product(self, wish: Json) -> Product:
-        """A new product: ``title``, ``price``, ``status``, ``variants``, …"""
+        """A new product: ``title``, ``price``, ``status``, ``variants`` and the like."""
         now = self.now()
         product = Product(next(self._product_ids), "Product", now, now, published=now)
         for one in wish.get("variants") or [{}]:
@@ -493,7 +495,8 @@ class Shop:
             options += (("No.", str(place)),)
         options = options if many > 1 else ()
         title = " / ".join(value for _, value in options) or "Default Title"
-        variant = Variant(next(self._variant_ids), title, rng.randrange(149, 9900), product.created, product.updated)
+        price = self._whole(rng.randrange(149, 9900))
+        variant = Variant(next(self._variant_ids), title, price, product.created, product.updated)
         variant.options, variant.position = options, place + 1
         variant.sku = None if product.id % 11 == 3 else f"{product.handle.upper()}-{place}"
         variant.inventory = rng.randrange(-2, 80)
@@ -513,6 +516,7 @@ class Shop:
         order.note = _NOTES[number % 3] or None
         order.tags = ("vip", "größe")[: number % 3]
         order.attributes = (("gift", "yes"),) if number % 7 == 0 else ()
+        order.shipping = self._whole(order.shipping)
         order.discount = 100 if number % 10 == 0 else 0
         if financial == "VOIDED":
             order.cancelled, order.cancel_reason = updated, ("CUSTOMER", "FRAUD", "INVENTORY")[number % 3]
@@ -520,6 +524,10 @@ class Shop:
             order.closed = updated
         order.refunded = {"REFUNDED": -1, "PARTIALLY_REFUNDED": 100}.get(financial, 0)
         self.orders[order.id] = order
+
+    def _whole(self, amount: int) -> int:
+        """An amount that can be paid: some currencies have no smaller coin."""
+        return -(-amount // 100) * 100 if self.currency in _WITHOUT_CENTS else amount
 
     def _draw(self, order: Order) -> list[Line]:
         rng = random.Random(f"{self.seed}/{order.id}")  # noqa: S311 -- the same order every time

@@ -91,7 +91,7 @@ _TITLES = (
     "Crème brûlée Candle",
 )
 _COLOURS, _SIZES = ("Schwarz", "Weiß", "Señal Roja", "藍"), ("S", "M", "L")
-_MESSAGES = ("", "", "", "Please ship asap!", "Bitte ☕ vorsichtig – 謝謝", 'Gift for "Zoë" <3')
+_MESSAGES = ("", "", "", "Please ship asap!", "Bitte ☕ vorsichtig — 謝謝", 'Gift for "Zoë" <3')
 _UNITS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8)
 _SHIPPED = {"AWAITING_COLLECTION", "IN_TRANSIT", "DELIVERED", "COMPLETED"}
 _UNIT_STATUS = {"ON_HOLD": "AWAITING_SHIPMENT", "PARTIALLY_SHIPPING": "AWAITING_SHIPMENT"}
@@ -471,7 +471,9 @@ class Shop:
             "id": product.id,
             "title": product.title,
             "status": product.status,
-            "skus": [{"id": sku.id, "seller_sku": sku.seller_sku, "price": self.money(sku.price)} for sku in product.skus],
+            "skus": [
+                {"id": sku.id, "seller_sku": sku.seller_sku, "price": self.money(sku.price)} for sku in product.skus
+            ],
             "created_gmt": gmt(product.created),
             "modified_gmt": gmt(product.updated),
         }
@@ -626,7 +628,9 @@ class Shop:
 
     def _cancellation_told(self, order: Order, status: str, role: str) -> None:
         told = {"order_id": order.id, "cancellations_role": role, "cancel_status": status}
-        self.announce("CANCELLATION_STATUS_CHANGE", told | {"cancel_id": f"403{order.id}", "create_time": order.updated})
+        self.announce(
+            "CANCELLATION_STATUS_CHANGE", told | {"cancel_id": f"403{order.id}", "create_time": order.updated}
+        )
 
     # Parts of the JSON
 
@@ -641,7 +645,9 @@ class Shop:
             "seller_sku": sku.seller_sku,
             "price": price,
             "inventory": [{"warehouse_id": self._warehouse, "quantity": sku.quantity}],
-            "status_info": {"status": "NORMAL"} if active else {"status": "DEACTIVATED", "deactivation_source": "SELLER"},
+            "status_info": {"status": "NORMAL"}
+            if active
+            else {"status": "DEACTIVATED", "deactivation_source": "SELLER"},
         }
 
     def _unit_json(self, unit: Unit) -> Json:
@@ -808,7 +814,7 @@ def _image_json(uri: str) -> Json:
 
 def _attributes_json(sku: Sku, product: Product) -> list[Json]:
     ids = {"Color": "100000", "Size": "100007"}
-    attributes = [
+    attributes: list[Json] = [
         {"id": ids[name], "name": name, "value_id": f"7000{sum(map(ord, value)):012d}", "value_name": value}
         for name, value in sku.attributes.items()
     ]

@@ -112,7 +112,12 @@ class Webhooks:
     def subscriptions(self) -> list[Json]:
         """As Get Shop Webhooks lists them."""
         return [
-            {"event_type": one.event_type, "address": one.address, "create_time": one.created, "update_time": one.updated}
+            {
+                "event_type": one.event_type,
+                "address": one.address,
+                "create_time": one.created,
+                "update_time": one.updated,
+            }
             for one in self._subscriptions.values()
         ]
 
@@ -120,7 +125,8 @@ class Webhooks:
     def waiting(self) -> list[Json]:
         """What is yet to be sent, and when."""
         return [
-            {"id": one.id, "event_type": one.event_type, "due": one.due, "attempt": one.attempt} for one in self._waiting
+            {"id": one.id, "event_type": one.event_type, "due": one.due, "attempt": one.attempt}
+            for one in self._waiting
         ]
 
     def subscribe(self, event_type: str, address: str) -> None:
