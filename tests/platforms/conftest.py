@@ -35,13 +35,21 @@ def vectors_of(platform: PlatformName) -> list[Vector]:
             each["name"],
             each["other"]["kind"],
             Delivery(_lower(each["headers"]), base64.b64decode(each["body_base64"])),
-            [each["secret"] or "", *each["other"].get("previous_secrets", [])],
+            _secrets(platform, each),
             datetime.fromtimestamp(each["other"].get("now", 1_795_341_600), UTC),
             each["valid"],
             each["other"],
         )
         for each in json.loads(file.read_text())
     ]
+
+
+def _secrets(platform: PlatformName, vector: Mapping[str, Any]) -> list[str]:
+    """As ``app_secrets`` gives them, where a platform signs with the app's."""
+    secrets = [vector["secret"] or "", *vector["other"].get("previous_secrets", [])]
+    if platform is PlatformName.TIKTOK_SHOP:
+        return [f"{vector['other'].get('app_key', '')}:{secret}" for secret in secrets]
+    return secrets
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
