@@ -36,6 +36,7 @@ from shared.platforms.base import (
     GuidedGrant,
     Http,
     Identity,
+    PlatformError,
     PlatformName,
     Tokens,
 )
@@ -159,7 +160,10 @@ def _consent_url(adapter: Any, address: str, state: str) -> str:
         return adapter.grant_url(address, app_name=APP_NAME, state=state, return_url=back, callback_url=back)
     app = connecting.app_of(adapter)
     challenge = _base64url(hashlib.sha256(_verifier(app, state).encode()).digest())
-    return str(adapter.authorization_url(app, address, state=state, return_url=back, challenge=challenge))
+    try:
+        return str(adapter.authorization_url(app, address, state=state, return_url=back, challenge=challenge))
+    except PlatformError as error:  # the registration lacks something
+        raise problems.PlatformUnavailable(error.detail) from error
 
 
 def _return_url(platform: PlatformName) -> str:

@@ -194,7 +194,7 @@ _DATE_HEADER = "%a, %d %b %Y %H:%M:%S GMT"
 
 
 class TikTokShop:
-    """Fits Platform, ReceivesWebhooks, SignsWithApp, ManagesSubscriptions and GrantsByOAuth."""
+    """Fits Platform, ReceivesWebhooks, SignsWithApp, NotifiesApp, ManagesSubscriptions and GrantsByOAuth."""
 
     name = PlatformName.TIKTOK_SHOP
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
@@ -296,6 +296,11 @@ class TikTokShop:
     def event_id(self, delivery: Delivery) -> str:
         """What TikTok Shop calls the notification; empty where it has no name, as some have not."""
         name = _plain(_body_or_nothing(delivery).get("tts_notification_id"))
+        return name if _NAME.fullmatch(name) else ""
+
+    def store_of(self, delivery: Delivery) -> str:
+        """The shop's id, which every notification names."""
+        name = _plain(_body_or_nothing(delivery).get("shop_id"))
         return name if _NAME.fullmatch(name) else ""
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:

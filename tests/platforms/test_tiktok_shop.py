@@ -1495,3 +1495,9 @@ def test_half_a_surrogate_pair_can_be_stored():
 
 def test_an_address_alone_tells_no_store_id():
     assert TIKTOK.known_store_id("https://www.tiktok.com/@trendytees") is None
+
+
+def test_a_notification_says_which_shop_it_is_about_or_nothing():
+    bodies = [b'{"shop_id": "7494726673780148744"}', b'{"shop_id": 7}', b'{"shop_id": null}', b"[]", b"\xff", b""]
+
+    assert [TIKTOK.store_of(Delivery({}, body)) for body in bodies] == ["7494726673780148744", "7", *[""] * 4]
