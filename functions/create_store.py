@@ -19,4 +19,4 @@ def show_again(path: str, caller: stores.Caller) -> Response[str]:
     return api.with_etag(stores.to_view(store, state), int(store.version), 201, location=path)
 
 
-lambda_handler = api.entrypoint(app, idempotent=True, reread=show_again)
+lambda_handler = api.entrypoint(app, api.Once(reread=show_again))

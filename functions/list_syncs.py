@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from shared import api, schemas, stores, sync
+from shared import api, clock, schemas, stores, sync
 
 app = api.resolver()
 
@@ -16,6 +16,7 @@ def list_syncs(storeId: str, limit: api.Limit = api.LIMIT, cursor: api.Cursor = 
             items=[sync.to_view(run) for run in runs],
             next_cursor=further,
             last_sync_at=state.last_sync_at if state else None,
+            first_import=sync.progress(state, clock.now()),
             quiet_runs=int(state.quiet_runs) if state else 0,
         )
     )

@@ -16,4 +16,4 @@ def replay_delivery(storeId: str, deliveryId: str) -> Response[str]:
     return api.reply(webhooks.to_view(webhooks.replay(store.id, deliveryId)), 202)
 
 
-lambda_handler = api.entrypoint(app, idempotent=True)
+lambda_handler = api.entrypoint(app, api.Once())

@@ -15,4 +15,4 @@ def request_sync(storeId: str, wanted: schemas.NewSync) -> Response[str]:
     return api.reply(schemas.SyncRequested(store=store.id, queued_at=now, full=wanted.full), 202)
 
 
-lambda_handler = api.entrypoint(app, idempotent=True)
+lambda_handler = api.entrypoint(app, api.Once())

@@ -12,4 +12,4 @@ def start_authorization(new: schemas.NewAuthorization) -> Response[str]:
     return api.reply(authorizations.start(new, api.caller(app), clock.now()), 201)
 
 
-lambda_handler = api.entrypoint(app, idempotent=True)
+lambda_handler = api.entrypoint(app, api.Once(int(authorizations.LIFE.total_seconds())))

@@ -35,7 +35,7 @@ os.environ.update(ENVIRONMENT)
 
 from moto import mock_aws  # noqa: E402 the environment comes first
 
-from shared import clients, intake, keys, wheel  # noqa: E402 they read it
+from shared import apps, clients, intake, keys, wheel  # noqa: E402 they read it
 
 _PARTS = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
 
@@ -70,6 +70,7 @@ def _create() -> None:
 
 def _forget() -> None:
     """Drops what an execution environment remembers."""
+    apps.forget()
     clients.forget()
     keys.forget()
     intake.forget()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -160,7 +160,11 @@ def query(app: APIGatewayHttpResolver) -> list[tuple[str, str]]:
 
 def page(text: str, status: int = 200) -> Response[str]:
     """An HTML page for a seller's browser."""
-    headers = {"Content-Security-Policy": "default-src 'none'", "Referrer-Policy": "no-referrer"}
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+    }
     return Response(status, "text/html; charset=utf-8", text, headers=headers)
 
 
@@ -168,25 +172,27 @@ Reread = Callable[[str, Caller], Response[str]]
 """Shows what a path leads to, as a caller may see it now."""
 
 
-def entrypoint(
-    app: APIGatewayHttpResolver,
-    *,
-    idempotent: bool = False,
-    reread: Reread | None = None,
-) -> Callable[[Event, LambdaContext], Answer]:
-    """The Lambda handler around a resolver.
+class Once(NamedTuple):
+    """What a repeated ``Idempotency-Key`` gets: the first answer again.
 
-    A repeated ``Idempotency-Key`` gets the first answer again. With ``reread`` only the path of what was made
-    is kept, and the answer shows it as it is then: what was removed meanwhile leaves nothing here.
+    With ``reread`` only the path of what was made is kept, and the answer shows it as it is then: what was
+    removed meanwhile leaves nothing here.
     """
+
+    seconds: int = IDEMPOTENCY_SECONDS
+    reread: Reread | None = None
+
+
+def entrypoint(app: APIGatewayHttpResolver, once: Once | None = None) -> Callable[[Event, LambdaContext], Answer]:
+    """The Lambda handler around a resolver; with ``once`` its POST requests take an ``Idempotency-Key``."""
 
     @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
     def handler(event: Event, context: LambdaContext) -> Answer:
         try:
             request = _admitted(event)
             key = event.get("headers", {}).get("idempotency-key")
-            if idempotent and key is not None and event["requestContext"]["http"]["method"] == "POST":
-                answer = _once(app, request, context, key, reread)
+            if once and key is not None and event["requestContext"]["http"]["method"] == "POST":
+                answer = _once(app, request, context, key, once)
             else:
                 answer = app.resolve(request, context)
         except problems.Problem as problem:
@@ -233,14 +239,8 @@ class _NotKept(Exception):
         self.answer = answer
 
 
-def _once(
-    app: APIGatewayHttpResolver,
-    request: Event,
-    context: LambdaContext,
-    key: str,
-    reread: Reread | None,
-) -> Answer:
-    """The answer of the first request with this key, for a day; failures are not kept."""
+def _once(app: APIGatewayHttpResolver, request: Event, context: LambdaContext, key: str, once: Once) -> Answer:
+    """The answer of the first request with this key; failures are not kept."""
     # imported here: few requests carry a key, and the layer costs boto3's import
     from aws_lambda_powertools.utilities.idempotency import (
         DynamoDBPersistenceLayer,
@@ -261,7 +261,7 @@ def _once(
     config = IdempotencyConfig(
         event_key_jmespath="key",
         payload_validation_jmespath="body",
-        expires_after_seconds=IDEMPOTENCY_SECONDS,
+        expires_after_seconds=once.seconds,
         lambda_context=context,
     )
     layer = DynamoDBPersistenceLayer(f"{current().table_prefix}-idempotency", boto3_client=clients.dynamodb())
@@ -273,13 +273,13 @@ def _once(
         made = app.resolve(request, context)
         if made["statusCode"] >= HTTPStatus.BAD_REQUEST:
             raise _NotKept(made)
-        return {"location": made["headers"]["Location"]} if reread else made
+        return {"location": made["headers"]["Location"]} if once.reread else made
 
-    once = idempotent_function(resolve, data_keyword_argument="request_key", persistence_store=layer, config=config)
+    called = idempotent_function(resolve, data_keyword_argument="request_key", persistence_store=layer, config=config)
 
     body = hashlib.sha256((request.get("body") or "").encode()).hexdigest()
     try:
-        kept: Answer = once(request_key={"key": hashlib.sha256(scope.encode()).hexdigest(), "body": body})
+        kept: Answer = called(request_key={"key": hashlib.sha256(scope.encode()).hexdigest(), "body": body})
     except _NotKept as failure:
         return failure.answer
     except IdempotencyValidationError as error:
@@ -288,7 +288,7 @@ def _once(
         raise problems.IdempotencyInProgress("The first request is still running. Ask again.") from error
     if made is not None:
         return made
-    return _serialized(reread(kept["location"], _caller_in(request))) if reread else kept
+    return _serialized(once.reread(kept["location"], _caller_in(request))) if once.reread else kept
 
 
 def _serialized(response: Response[str]) -> Answer:

@@ -318,12 +318,29 @@ class SyncRunView(View):
     duration_ms: int
 
 
+class ImportPart(View):
+    """How many records of a kind a first import has seen, of how many."""
+
+    done: int
+    total: int | None = Field(description="Null where the platform does not tell.")
+
+
+class ImportView(View):
+    """A first import that is under way."""
+
+    started_at: datetime
+    orders: ImportPart | None
+    products: ImportPart | None
+    estimated_end: datetime | None = Field(description="Null until the sizes of all parts are known.")
+
+
 class SyncRunList(View):
     """A page of runs, newest first, and the quiet ones since."""
 
     items: list[SyncRunView]
     next_cursor: str | None
     last_sync_at: datetime | None
+    first_import: ImportView | None = None
     quiet_runs: int = Field(description="Complete runs since the newest item that found nothing to change.")
 
 

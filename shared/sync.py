@@ -5,7 +5,7 @@ them, and says how it ended. It never says COMPLETE when something is missing.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,8 +43,10 @@ from shared.platforms.base import (
     Platform,
     PlatformError,
     PlatformName,
+    Record,
     Refusal,
     Resource,
+    ShowsNewest,
 )
 from shared.records import Counts
 from shared.settings import current
@@ -56,6 +58,8 @@ CATCH_UP_MINUTES = 120
 STORES_PER_MESSAGE = 20
 AT_ONCE = 8
 """How many stores one invocation syncs at the same time; each waits for its platform most of its time."""
+FAIR_SHARE = timedelta(minutes=1)
+"""How long a store's run may take while other stores of its message wait."""
 REACHES_BEFORE_UNREACHABLE = 3
 DELETES_FREE = 10
 DELETES_SHARE = 5
@@ -68,6 +72,8 @@ LONGEST_PAUSE = timedelta(seconds=15)
 """A run waits this long for a platform's budget; for longer it ends, and goes on when the time has come."""
 _BUSY = "BUSY_OR_WAITING"
 _TRIES_WHILE_BUSY = 30
+IMPORT = "import"
+"""Beside the cursors in a checkpoint: how far a first import is."""
 _ORDER = (Resource.ORDERS, Resource.PRODUCTS)
 
 Clock = Callable[[], datetime]
@@ -224,7 +230,7 @@ def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:
     }
     ids = message["stores"]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        runs = {id: pool.submit(run, id, http, now, deadline, **options) for id in ids}
+        runs = {id: pool.submit(_run_fairly, id, len(ids), http, now, deadline, **options) for id in ids}
     failed = [id for id, outcome in runs.items() if outcome.exception() is not None]
     for id in ids:
         if id not in failed and runs[id].result().reason == _BUSY:
@@ -235,6 +241,12 @@ def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:
         raise SyncBroken(f"The sync of {ids[0]} failed by our fault.")
     for id in failed:
         connecting.enqueue([id], message["trigger"], full=options["full"], allowDeletes=options["allow_deletes"])
+
+
+def _run_fairly(store_id: str, together: int, http: Http, now: Clock, deadline: datetime, **options: Any) -> Run:
+    """A run that leaves time for the others of its message: one that needs more goes on in a message of its own."""
+    share = deadline if together == 1 else min(deadline, now() + FAIR_SHARE)
+    return run(store_id, http, now, share, **options)
 
 
 def _ask_again(store_id: str, message: Json) -> None:
@@ -254,6 +266,24 @@ def history(store_id: str, limit: int, cursor: str | None) -> tuple[list[SyncRun
     rows = list(SyncRun.query(store_id, before, scan_index_forward=False, limit=limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
     return rows, paging.encode({"started": rows[-1].started_at}, *scope) if more else None
+
+
+def progress(state: SyncState | None, now: datetime) -> schemas.ImportView | None:
+    """How far the store's first import is, and when it may end; ``None`` where none is running."""
+    found = exact_json.loads(state.checkpoint).get(IMPORT) if state and state.checkpoint else None
+    if found is None:
+        return None
+    started = clock.from_text(found["startedAt"])
+    parts = {resource: schemas.ImportPart(**found[resource]) for resource in Resource if resource in found}
+    known = [part for part in parts.values() if part.total is not None]
+    done, total = sum(part.done for part in known), sum(part.total or 0 for part in known)
+    ends = started + (now - started) * total / done if done and len(known) == len(Resource) else None
+    return schemas.ImportView(
+        started_at=started,
+        orders=parts.get(Resource.ORDERS),
+        products=parts.get(Resource.PRODUCTS),
+        estimated_end=max(ends, now) if ends else None,
+    )
 
 
 def to_view(row: SyncRun) -> schemas.SyncRunView:
@@ -292,6 +322,7 @@ class _Work:
         self.pause = pause
         self.cursors: dict[str, Json] = exact_json.loads(state.checkpoint) if state.checkpoint else {}
         self.started_with = state.checkpoint
+        self.importing = state.last_sync_at is None
         self.wait_until: datetime | None = None
         self.compares = False
         """Whether the run came as far as the full compare; the next is a day away, however this one ends."""
@@ -326,6 +357,8 @@ class _Work:
         if self.this.full:
             self._subscribe()
             self._look_after_webhooks()
+        if self.importing and Resource.ORDERS not in self.cursors and IMPORT not in self.cursors:
+            self._begin_import()
         for resource in _ORDER:
             self._page_through(resource)
         if self.this.full:
@@ -357,19 +390,28 @@ class _Work:
             if last is None or last < since:
                 logger.warning("webhooks_silent", store=self.store.id, platform=self.store.platform)
 
+    def _begin_import(self) -> None:
+        """The newest orders first: they are what a seller waits for."""
+        self.cursors[IMPORT] = {"startedAt": clock.to_text(self.now())}
+        if isinstance(self.adapter, ShowsNewest):
+            observed_at = self.now()
+            newest = self.adapter.newest_orders(self.connection, self.http, observed_at)
+            self._save(Resource.ORDERS, newest, observed_at)
+
+    def _save(self, resource: Resource, found: Sequence[Record], observed_at: datetime) -> Counts:
+        self._holds_lease()
+        saved = records.save_page(self.store.id, resource, found, self.store.currency, observed_at, self.now())
+        self.this.counts.setdefault(resource, Counts()).add(saved)
+        return saved
+
     def _page_through(self, resource: Resource) -> None:
-        counts = self.this.counts.setdefault(resource, Counts())
         done = False
         while not done:
             self._keep_going()
             observed_at = self.now()
             page = self._fetch(resource, observed_at)
-            self._holds_lease()
             tokens.proved(self.row)
-            saved = records.save_page(
-                self.store.id, resource, page.records, self.store.currency, observed_at, self.now()
-            )
-            counts.add(saved)
+            saved = self._save(resource, page.records, observed_at)
             self.this.pages += 1
             if page.partial:
                 self._lacks("RECORDS_NOT_UNDERSTOOD", page.partial)
@@ -377,11 +419,19 @@ class _Work:
             if not moved and not page.done:
                 raise _Ends("CURSOR_REPEATED", f"The platform gave the same page of {resource} again.")
             self.cursors[resource] = dict(page.cursor)
+            if IMPORT in self.cursors:
+                self._note_progress(resource, page)
             done = page.done
             if saved.changed or not done:
                 self._checkpoint()
             if page.ready_at is not None and not done:
                 self._wait(page.ready_at)
+
+    def _note_progress(self, resource: Resource, page: Page) -> None:
+        progress = self.cursors[IMPORT]
+        before = progress.get(resource, {"done": 0, "total": None})
+        total = page.total if page.total is not None else before["total"]
+        progress[resource] = {"done": before["done"] + len(page.records), "total": total}
 
     def _fetch(self, resource: Resource, observed_at: datetime) -> Page:
         """One page; a platform that asks for a short wait gets it."""
@@ -465,7 +515,10 @@ class _Work:
         """Before each call to the platform: whether there is time, and a lease that outlasts the call."""
         now = self.now()
         if now >= self.deadline:
-            raise _Ends("TIME_IS_UP", "The run goes on in another invocation.", go_on_in=0)
+            # the compare keeps no place: where a run had nothing else to do, another would not get further
+            hopeless = self.compares and self.this.trigger == "continuation" and not self.this.changed
+            go_on_in = None if hopeless else 0
+            raise _Ends("TIME_IS_UP", "The run goes on in another invocation.", go_on_in=go_on_in)
         if self.state.lease_until - now < LEASE / 2:
             self._checkpoint()
 
@@ -581,28 +634,19 @@ def _finish(work: _Work) -> None:
     """Lets go of the lease with what the run leaves behind; a quiet run leaves no row of its own."""
     this, state, now = work.this, work.state, work.now()
     actions: list[Any] = [SyncState.lease_owner.remove(), SyncState.lease_until.remove()]
+    complete = this.outcome is Outcome.COMPLETE
+    if complete:
+        work.cursors.pop(IMPORT, None)
     checkpoint = exact_json.dumps(work.cursors)
     if checkpoint != state.checkpoint:
         actions.append(SyncState.checkpoint.set(checkpoint))
-    complete = this.outcome is Outcome.COMPLETE
     quiet = complete and not this.changed and this.trigger == "schedule" and not this.full
     unreached = this.reason in {"UNREACHABLE", "TRANSIENT", "NOT_THE_PLATFORM", "ADDRESS"}
     if complete:
-        actions += [
-            SyncState.last_sync_at.set(now),
-            SyncState.quiet_runs.set(int(state.quiet_runs) + 1 if quiet else 0),
-        ]
-        if state.late_since is not None:
-            actions += [SyncState.late_since.remove(), SyncState.late_shard.remove()]
-    elif state.late_since is None:
-        actions += [
-            SyncState.late_since.set(clock.to_text(now)),
-            SyncState.late_shard.set(str(wheel.shard_of(this.store_id))),
-        ]
-    if work.compares:
-        actions += [SyncState.full_sync_at.set(this.started_at), SyncState.changed_since_full.remove()]
-    elif this.changed:
-        actions.append(SyncState.changed_since_full.set(int(state.changed_since_full or 0) + this.changed))
+        quiet_runs = int(state.quiet_runs) + 1 if quiet else 0
+        actions += [SyncState.last_sync_at.set(now), SyncState.quiet_runs.set(quiet_runs)]
+    actions += _lateness(work, late=not complete)
+    actions += _since_full(work)
     if unreached or state.failures:
         actions.append(SyncState.failures.set(int(state.failures) + 1 if unreached else 0))
     actions += _waiting(work)
@@ -614,6 +658,24 @@ def _finish(work: _Work) -> None:
     if not quiet:
         _record(work)
     _reachability(work, unreached)
+
+
+def _lateness(work: _Work, *, late: bool) -> list[Any]:
+    """Into the index of late stores, or out of it; nothing where it is as it was."""
+    if late and work.state.late_since is None:
+        since = SyncState.late_since.set(clock.to_text(work.now()))
+        return [since, SyncState.late_shard.set(str(wheel.shard_of(work.this.store_id)))]
+    if not late and work.state.late_since is not None:
+        return [SyncState.late_since.remove(), SyncState.late_shard.remove()]
+    return []
+
+
+def _since_full(work: _Work) -> list[Any]:
+    """When the last compare was, and how much has changed since."""
+    if work.compares:
+        return [SyncState.full_sync_at.set(work.this.started_at), SyncState.changed_since_full.remove()]
+    before, changed = int(work.state.changed_since_full or 0), work.this.changed
+    return [SyncState.changed_since_full.set(before + changed)] if changed else []
 
 
 def _waiting(work: _Work) -> list[Any]:

@@ -10,14 +10,16 @@ is tried if the refused one has never worked, and only then must a person act. E
 platform's or ours, and is tried again later.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
+from time import monotonic
 from typing import Any, Final
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
 from pynamodb.exceptions import DoesNotExist, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -39,8 +41,11 @@ from shared.platforms.base import (
 from shared.settings import current
 from shared.transactions import Update
 
-LEASE: Final = timedelta(seconds=90)
-"""Three times what a call to a platform may take: clocks of two workers may differ by the rest."""
+LEASE: Final = timedelta(minutes=2)
+"""The time before the call, the 30 s of the call, 40 s by which the clocks of two workers may differ, and 30 s
+for a platform that is still at work when we have stopped listening."""
+TO_CALL: Final = timedelta(seconds=20)
+"""How old a lease may be when the platform is called."""
 MARGIN: Final = timedelta(minutes=2)
 """A token that ends sooner is not used for another call."""
 MOST_LEAD: Final = timedelta(days=1)
@@ -50,7 +55,10 @@ IDLE_WITHOUT_END: Final = timedelta(days=7)
 NOTICES: Final = (30, 7, 1)
 """How many days before a grant's end the seller is told."""
 WAIT_FOR_ANOTHER: Final = timedelta(seconds=10)
+LONGEST_WAIT: Final = timedelta(days=1)
+"""However long a platform asks to wait, its refresh token must not die of it."""
 _FIRST_RETRY, _LAST_RETRY = timedelta(minutes=1), timedelta(hours=1)
+_UNANSWERED = {Refusal.UNREACHABLE, Refusal.TRANSIENT}
 _AT_ONCE = 8
 _NEED_A_PERSON = {Status.NEEDS_REAUTHORIZATION, Status.DISCONNECTED}
 
@@ -96,8 +104,8 @@ def setting(row: type[Credentials | SyncState], values: Mapping[str, Any]) -> li
 
 
 def hash_of(given: Mapping[str, str]) -> str:
-    """What stands for the token that a refresh will spend."""
-    return sha256((given.get("refresh_token") or given.get("access_token", "")).encode()).hexdigest()
+    """What stands for a pair: both tokens, as some platforms replace one of them only."""
+    return sha256(f"{given.get('refresh_token', '')} {given.get('access_token', '')}".encode()).hexdigest()
 
 
 def open_connection(store: Store, row: Credentials, now: datetime) -> Connection:
@@ -122,9 +130,14 @@ def fresh(store: Store, row: Credentials, http: Http, now: datetime) -> Credenti
 def instead(store: Store, refused: Credentials, http: Http, now: datetime) -> Credentials | None:
     """Other credentials than those that the platform just refused; ``None`` where there can be none."""
     row = _reread(store.id)
-    if row is None or row.api_credentials != refused.api_credentials:
+    if row is None or _pair(row) != _pair(refused):
         return row
-    return refreshed(store, row, http, now) if row.refresh_due_at is not None else None
+    if row.refresh_due_at is None:
+        return None
+    other = refreshed(store, row, http, now)
+    if _pair(other) == _pair(refused):  # by its date it lives, so who has no lease was given it
+        raise _another_refreshes(now)
+    return other
 
 
 def proved(row: Credentials) -> None:
@@ -150,8 +163,8 @@ def show(store_id: str, token_expires_at: datetime | None, reauthorize_by: datet
     values = {"token_expires_at": token_expires_at, "reauthorize_by": reauthorize_by}
     try:
         SyncState(store_id).update(actions=setting(SyncState, values), condition=SyncState.store_id.exists())
-    except UpdateError as error:
-        _unless_condition(error)
+    except UpdateError:
+        logger.warning("ends_not_shown", store=store_id)
 
 
 def refresh_due(http: Http, now: Clock, deadline: datetime) -> int:
@@ -169,16 +182,19 @@ def refresh_due(http: Http, now: Clock, deadline: datetime) -> int:
     return looked_at
 
 
-def attend(store_id: str, http: Http, now: datetime) -> None:
+def attend(store_id: str, http: Http, now: Clock) -> None:
     """What is due for one store: an announcement, a refresh, or only another date."""
     store, row = stores.find(store_id), _reread(store_id)
-    if store is None or row is None or row.refresh_due_at is None or row.refresh_due_at > clock.to_text(now):
+    if store is None or row is None or row.refresh_due_at is None or row.refresh_due_at > clock.to_text(now()):
         return
-    _announce(store, row, now)
-    if _refresh_due(store, row) <= now and store.status not in _NEED_A_PERSON:
-        refreshed(store, row, http, now)
+    if store.status in _NEED_A_PERSON:
+        _plan_anew(row, _NOT_DUE)
+        return
+    _announce(store, row, now())
+    if _refresh_due(store, row) <= now():
+        refreshed(store, row, http, now())
     else:
-        _plan_anew(store, row)
+        _plan_anew(row, [Credentials.refresh_due_at.set(clock.to_text(_due(store, row)))])
 
 
 def refreshed(store: Store, seen: Credentials, http: Http, now: datetime) -> Credentials:
@@ -191,13 +207,14 @@ def refreshed(store: Store, seen: Credentials, http: Http, now: datetime) -> Cre
         return seen
     if store.status in _NEED_A_PERSON:
         raise PlatformError(Refusal.CREDENTIALS, "The store must be connected again first.")
+    since = monotonic()
     row = _take_lease(seen, now)
     if row is None:
         return _the_winners(seen, now)
     try:
-        return _spend(_Refresh(store, row, adapter, http, now))
-    except PlatformError as error:
-        if error.refusal is not Refusal.CREDENTIALS:
+        return _spend(_Refresh(store, row, adapter, http, now, since))
+    except Exception as error:
+        if not (isinstance(error, PlatformError) and error.refusal is Refusal.CREDENTIALS):
             _postpone(row, error, now)
         raise
 
@@ -205,12 +222,15 @@ def refreshed(store: Store, seen: Credentials, http: Http, now: datetime) -> Cre
 class _Refresh:
     """One refresh in progress: the lease is held, nothing is spent yet."""
 
-    def __init__(self, store: Store, row: Credentials, adapter: GrantsByOAuth, http: Http, now: datetime) -> None:
+    def __init__(
+        self, store: Store, row: Credentials, adapter: GrantsByOAuth, http: Http, now: datetime, since: float
+    ) -> None:
         self.store = store
         self.row = row
         self.adapter = adapter
         self.now = now
         self._http = http
+        self._since = since
         self._connection = open_connection(store, row, now)
         # a pair that cannot be sealed would be lost
         credentials.make_ready(Purpose.API, store.id, now)
@@ -220,10 +240,16 @@ class _Refresh:
         """The refresh token before this pair, where the pair has not worked yet."""
         return self._connection.credentials.get("previous_refresh_token", "") if self.row.pair_unproved else ""
 
-    def call(self, token: str = "") -> Tokens:
-        """The platform's answer for the stored pair, or for another refresh ``token``."""
-        given = dict(self._connection.credentials) | ({"refresh_token": token} if token else {})
-        return self.adapter.refresh(self._connection._replace(credentials=given), self._http, self.now)
+    def go_back(self) -> None:
+        """From here on it is the token before that is spent."""
+        given = dict(self._connection.credentials) | {"refresh_token": self.before}
+        self._connection = self._connection._replace(credentials=given)
+
+    def call(self) -> Tokens:
+        """The platform's answer, if the lease outlasts it by every worker's clock."""
+        if monotonic() - self._since > TO_CALL.total_seconds():
+            raise PlatformError(Refusal.TRANSIENT, "The lease is too old for a call to the platform.")
+        return self.adapter.refresh(self._connection, self._http, self.now)
 
     def sealed(self, tokens: Tokens) -> tuple[bytes, str]:
         """The new pair with what else opens the store, and its hash."""
@@ -250,11 +276,12 @@ def _spend(refresh: _Refresh) -> Credentials:
 def _refused(refresh: _Refresh, error: PlatformError) -> Credentials:
     """Reads again before it believes, then tries the pair before, then says that a person must act."""
     row = _reread(refresh.store.id)
-    if row is None or row.token_hash != refresh.row.token_hash:
+    if row is None or _pair(row) != _pair(refresh.row):
         return _or_moved(row)
     if refresh.before:
+        refresh.go_back()
         try:
-            return _save(refresh, refresh.call(refresh.before))
+            return _save(refresh, refresh.call())
         except PlatformError as second:
             if second.refusal is not Refusal.CREDENTIALS:
                 raise
@@ -262,7 +289,7 @@ def _refused(refresh: _Refresh, error: PlatformError) -> Credentials:
     try:
         stores.set_status(refresh.store.id, Status.NEEDS_REAUTHORIZATION, "GRANT_ENDED", refresh.now, [ended])
     except Moved:
-        return _or_moved(_reread(refresh.store.id))
+        return _or_moved(_another_pair(refresh))
     logger.warning("grant_ended", store=refresh.store.id, detail=error.detail)
     raise error
 
@@ -281,17 +308,16 @@ def _save(refresh: _Refresh, tokens: Tokens) -> Credentials:
         row.update(actions=actions, condition=_mine(row))
     except UpdateError as error:
         _unless_condition(error)
-        return _or_moved(_saved_by_another(refresh, new_hash))
+        return _or_moved(_another_pair(refresh))
     show(refresh.store.id, row.token_expires_at, row.refresh_expires_at)
     return row
 
 
-def _saved_by_another(refresh: _Refresh, new_hash: str) -> Credentials | None:
+def _another_pair(refresh: _Refresh) -> Credentials | None:
     """What is stored instead: our own pair where only the acknowledgement was lost, or a winner's."""
     row = _reread(refresh.store.id)
-    if row is not None and row.token_hash not in {refresh.row.token_hash, new_hash}:
-        logger.info("refresh_overtaken", store=refresh.store.id)
-    return row if row is not None and row.token_hash != refresh.row.token_hash else None
+    logger.info("refresh_overtaken", store=refresh.store.id)
+    return row if row is not None and _pair(row) != _pair(refresh.row) else None
 
 
 def _or_moved(row: Credentials | None) -> Credentials:
@@ -301,18 +327,19 @@ def _or_moved(row: Credentials | None) -> Credentials:
     return row
 
 
+def _another_refreshes(now: datetime) -> PlatformError:
+    retry_at = now + WAIT_FOR_ANOTHER
+    return PlatformError(Refusal.TRANSIENT, "Another worker refreshes the store's token.", retry_at=retry_at)
+
+
 def _the_winners(seen: Credentials, now: datetime) -> Credentials:
     """Who did not get the lease uses what the holder saved, or the old token as long as it lives."""
     row = _reread(seen.store_id)
-    if row is not None and (row.token_hash != seen.token_hash or _lives(row, now)):
+    if row is not None and (row.token_expires_at is None or row.token_expires_at > now):
         return row
-    raise PlatformError(
-        Refusal.TRANSIENT, "Another worker refreshes the store's token.", retry_at=now + WAIT_FOR_ANOTHER
-    )
-
-
-def _lives(row: Credentials, now: datetime) -> bool:
-    return row.token_expires_at is not None and row.token_expires_at > now
+    if row is not None and row.refresh_due_at is None:
+        raise PlatformError(Refusal.CREDENTIALS, "The store must be connected again first.")
+    raise _another_refreshes(now)
 
 
 def _after(refresh: _Refresh, tokens: Tokens) -> dict[str, Any]:
@@ -325,18 +352,25 @@ def _after(refresh: _Refresh, tokens: Tokens) -> dict[str, Any]:
     known = timedelta(seconds=int(row.token_life)) if row.token_life else refresh.adapter.token_life
     told = tokens.expires_at if tokens.expires_at and tokens.expires_at > now else None
     end = told or now + known
+    ends = {"refresh_expires_at": tokens.refresh_expires_at} if tokens.refresh_expires_at else {}
     values: dict[str, Any] = {
         "token_expires_at": end,
         "token_life": int((end - now).total_seconds()),
-        "refresh_expires_at": tokens.refresh_expires_at or row.refresh_expires_at,
+        **ends,
         "refreshed_at": now,
         "refresh_failures": None,
         "refresh_not_before": None,
         "pair_unproved": True,
+        "noticed": None if _is_later(row.refresh_expires_at, tokens.refresh_expires_at) else row.noticed,
     }
-    planned = Credentials(refresh.store.id, noticed=row.noticed, **values)
+    planned = Credentials(refresh.store.id, **({"refresh_expires_at": row.refresh_expires_at} | values))
     due = _due(refresh.store, planned)
     return values | {"refresh_due_at": clock.to_text(due), "refresh_shard": str(wheel.shard_of(refresh.store.id))}
+
+
+def _is_later(known: datetime | None, told: datetime | None) -> bool:
+    """Whether the grant ends later than was announced; a platform that counts in seconds errs by some."""
+    return known is not None and told is not None and told - known > timedelta(days=1)
 
 
 def _first_due(values: Mapping[str, Any], now: datetime) -> datetime:
@@ -380,15 +414,18 @@ def _announce(store: Store, row: Credentials, now: datetime) -> None:
     if ends is None or not passed or (row.noticed is not None and passed[-1] >= row.noticed):
         return
     stores.announce_end(store.id, ends, passed[-1], now)
+    show(store.id, row.token_expires_at, ends)
     row.noticed = passed[-1]
-    row.update(actions=[Credentials.noticed.set(passed[-1])], condition=Credentials.store_id.exists())
-
-
-def _plan_anew(store: Store, row: Credentials) -> None:
-    due = Credentials.refresh_due_at.set(clock.to_text(_due(store, row)))
-    actions: list[Action] = [*_NOT_DUE] if store.status in _NEED_A_PERSON else [due]
     try:
-        row.update(actions=actions, condition=_same_token(row))
+        row.update(actions=[Credentials.noticed.set(passed[-1])], condition=Credentials.refresh_expires_at == ends)
+    except UpdateError as error:
+        _unless_condition(error)
+
+
+def _plan_anew(row: Credentials, actions: Sequence[Action]) -> None:
+    """Another plan, unless somebody else has made one meanwhile."""
+    try:
+        row.update(actions=[*actions], condition=_same_token(row) & (Credentials.refresh_due_at == row.refresh_due_at))
     except UpdateError as error:
         _unless_condition(error)
 
@@ -398,31 +435,35 @@ def _attend_alone(store_id: str, http: Http, now: Clock, deadline: datetime) -> 
     if now() >= deadline:
         return
     try:
-        attend(store_id, http, now())
+        attend(store_id, http, now)
     except PlatformError as error:
         logger.warning("refresh_failed", store=store_id, refusal=error.refusal, status=error.status)
     except Exception as error:  # noqa: BLE001 the other stores' tokens must not die of it
         logger.exception("refresh_broken", store=store_id, error=type(error).__name__)
 
 
-def _postpone(row: Credentials, error: PlatformError, now: datetime) -> None:
-    """Lets go of the lease and tries again later, at the platform's time where it says one."""
+def _postpone(row: Credentials, error: Exception, now: datetime) -> None:
+    """Lets go of the lease and tries again later, at the platform's time where it says one.
+
+    A call without an answer may still be at work at the platform: its lease ends by itself.
+    """
     failures = int(row.refresh_failures or 0) + 1
-    wait = max(min(_FIRST_RETRY * 2 ** min(failures - 1, 10), _LAST_RETRY), (error.retry_at or now) - now)
+    refusal, asked = (error.refusal, error.retry_at) if isinstance(error, PlatformError) else (None, None)
+    wait = max(min(_FIRST_RETRY * 2 ** min(failures - 1, 10), _LAST_RETRY), min((asked or now) - now, LONGEST_WAIT))
     actions: list[Action] = [
-        *_LET_GO,
+        *(() if refusal in _UNANSWERED else _LET_GO),
         Credentials.refresh_failures.set(failures),
         Credentials.refresh_not_before.set(now + wait),
         Credentials.refresh_due_at.set(clock.to_text(now + wait)),
     ]
     try:
-        row.update(actions=actions, condition=_mine(row))
+        row.update(actions=actions, condition=_mine(row) & Credentials.refresh_due_at.exists())
     except UpdateError as failure:
         _unless_condition(failure)
 
 
 def _take_lease(seen: Credentials, now: datetime) -> Credentials | None:
-    """The row as it is with our lease on it; ``None`` where another has it, or has saved since ``seen``."""
+    """The row as it is with our lease on it; ``None`` where another has it, has saved since ``seen``, or gave up."""
     row = Credentials(seen.store_id)
     free = Credentials.lease_until.does_not_exist() | (Credentials.lease_until <= now)
     try:
@@ -432,7 +473,7 @@ def _take_lease(seen: Credentials, now: datetime) -> Credentials | None:
                 Credentials.lease_until.set(now + LEASE),
                 Credentials.fence.set((Credentials.fence | 0) + 1),
             ],
-            condition=Credentials.store_id.exists() & free & _same_token(seen),
+            condition=Credentials.refresh_due_at.exists() & free & _same_token(seen),
         )
     except UpdateError as error:
         _unless_condition(error)
@@ -443,6 +484,11 @@ def _take_lease(seen: Credentials, now: datetime) -> Credentials | None:
 def _mine(row: Credentials) -> Condition:
     both: Condition = _same_fence(row) & _same_token(row)
     return both
+
+
+def _pair(row: Credentials) -> object:
+    """What differs from pair to pair, and between other credentials too; a pair that is sealed anew is the same."""
+    return row.token_hash or row.api_credentials
 
 
 def _same_fence(row: Credentials) -> Condition:
@@ -465,7 +511,8 @@ def _reread(store_id: str) -> Credentials | None:
 
 
 def _unless_condition(error: UpdateError) -> None:
-    if error.cause_response_code != "ConditionalCheckFailedException":
+    # an answer that never came has no code, and PynamoDB fails at looking for one
+    if not isinstance(error.cause, ClientError) or error.cause_response_code != "ConditionalCheckFailedException":
         raise error
 
 

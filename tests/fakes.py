@@ -1,12 +1,16 @@
 """A platform at the adapter's port: a shop in memory whose every answer a test decides."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
-from shared import clock, connecting, stores
+from shared import apps, clients, clock, connecting, settings, stores
 from shared.models import Status, Store, SyncState
 from shared.platforms.base import (
+    App,
+    Callback,
     Connection,
     Http,
     Identity,
@@ -19,6 +23,7 @@ from shared.platforms.base import (
     Refusal,
     Resource,
     Subscribed,
+    Tokens,
 )
 
 
@@ -80,6 +85,17 @@ class FakePlatform:
         self._called("unsubscribe")
 
 
+def register_app(platform: PlatformName = PlatformName.SHOPIFY, **registration: str) -> None:
+    """Our registration at the platform, where an operator puts it; nothing older is remembered."""
+    name = f"{settings.current().apps}/{platform}"
+    text = json.dumps({"clientId": "storelink", "clientSecret": "app-secret-1", **registration})
+    try:
+        clients.secrets().put_secret_value(SecretId=name, SecretString=text)
+    except clients.secrets().exceptions.ResourceNotFoundException:
+        clients.secrets().create_secret(Name=name, SecretString=text)
+    apps.forget()
+
+
 class NoHttp:
     """Nothing may be called."""
 
@@ -126,3 +142,110 @@ def connected(id: str, now: datetime, *, interval: int = 300) -> Store:
     secrets = connecting.sealed(row, {"api_key": "ck_1", "api_secret": "cs_1"}, {"current": "w" * 48}, now)
     stores.insert(row, secrets, SyncState(id, slot=stores.slot_of(row)))
     return row
+
+
+def granted(id: str, came: Tokens, now: datetime) -> Store:
+    """The same, through OAuth, with the tokens that came."""
+    row = Store(
+        id,
+        name="Shop",
+        platform="SHOPIFY",
+        store_id=f"{id}.example.com",
+        domain=f"https://{id}.example.com",
+        currency="EUR",
+        timezone="UTC",
+        is_active=True,
+        is_primary=False,
+        user_id="user1",
+        created_at=now,
+        updated_at=now,
+        status=Status.CONNECTED,
+        version=1,
+        created_key=stores.created_key(now, id),
+        platform_shard="SHOPIFY#0",
+    )
+    pair = {"access_token": came.access_token, "refresh_token": came.refresh_token or ""}
+    secrets = connecting.sealed(row, pair, {"current": "w" * 48}, now, came)
+    stores.insert(row, secrets, SyncState(id, slot=stores.slot_of(row)))
+    return row
+
+
+def _no_tokens(*_: object) -> Tokens:
+    raise PlatformError(Refusal.CREDENTIALS, "The grant is dead.", status=400)
+
+
+def _admits(*_: object) -> None:
+    """Every token is good."""
+
+
+@dataclass
+class FakeOAuthPlatform(FakePlatform):
+    """The same shop behind OAuth: who gives the tokens is a test's business, or that of ``issuer.Issuer``."""
+
+    name: PlatformName = PlatformName.SHOPIFY
+    credential_sets: tuple[frozenset[str], ...] = (
+        frozenset({"access_token"}),
+        frozenset({"access_token", "refresh_token"}),
+    )
+    token_life: timedelta = timedelta(hours=1)
+    identities: tuple[Identity, ...] = (
+        Identity("shop.example.com", "https://shop.example.com", "Shop", "EUR", "Europe/Berlin"),
+    )
+    """What a grant covers."""
+    exchanges: Callable[[str, datetime], Tokens] = _no_tokens
+    """A code and the time, for tokens."""
+    refreshes: Callable[[Connection, datetime], Tokens] = _no_tokens
+    """A pair and the time, for another pair."""
+    admits: Callable[[Connection], None] = _admits
+    """Called with what every call to the shop came with: refuses by raising."""
+
+    def probe(self, connection: Connection, http: Http) -> Identity:
+        self._called("probe")
+        self.admits(connection)
+        return self.identities[0]
+
+    def fetch(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime) -> Page:
+        page = super().fetch(connection, resource, cursor, http, now)
+        self.admits(connection)
+        return page
+
+    def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
+        self.admits(connection)
+        return super().fetch_one(connection, resource, id, http)
+
+    def list_ids(
+        self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
+    ) -> IdPage:
+        self.admits(connection)
+        return super().list_ids(connection, resource, cursor, http, now)
+
+    def authorization_url(self, app: App, domain: str, *, state: str, return_url: str, challenge: str) -> str:
+        self._called("authorization_url")
+        query = {"client_id": app.client_id, "state": state, "redirect_uri": return_url, "code_challenge": challenge}
+        return f"{domain or 'https://platform.example.com'}/authorize?{urlencode(query)}"
+
+    def read_callback(self, app: App, query: Sequence[tuple[str, str]], now: datetime) -> Callback:
+        self._called("read_callback")
+        given = dict(query)
+        if "state" not in given:
+            raise ValueError("The state is missing.")
+        return Callback(given["state"], given.get("code", ""), given.get("shop", ""))
+
+    def known_store_id(self, domain: str) -> str | None:
+        self._called("known_store_id")
+        return domain.removeprefix("https://") or None
+
+    def exchange(
+        self, app: App, domain: str, code: str, *, return_url: str, verifier: str, http: Http, now: datetime
+    ) -> Tokens:
+        self._called(f"exchange {code}")
+        return self.exchanges(code, now)
+
+    def stores_of(self, connection: Connection, http: Http) -> Sequence[Identity]:
+        self._called("stores_of")
+        self.admits(connection)
+        return self.identities
+
+    def refresh(self, connection: Connection, http: Http, now: datetime) -> Tokens:
+        self._called("refresh")
+        return self.refreshes(connection, now)

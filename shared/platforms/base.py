@@ -292,6 +292,8 @@ class Page(NamedTuple):
     """Why some records of this page are missing, where they are."""
     ready_at: datetime | None = None
     """When the platform's budget allows the next page, or when it is worth asking again; ``None``: at once."""
+    total: int | None = None
+    """How many records the cycle will see in all, where the platform tells: for the progress of a first import."""
 
 
 class IdPage(NamedTuple):
@@ -348,6 +350,15 @@ class Platform(Protocol):
         self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime
     ) -> IdPage:
         """The ids that exist now, for the full compare."""
+        ...
+
+
+@runtime_checkable
+class ShowsNewest(Protocol):
+    """Can show its newest orders at once: a first import begins with those that sellers wait for."""
+
+    def newest_orders(self, connection: Connection, http: Http, now: datetime) -> Sequence[Record]:
+        """One page of them; one that cannot be read is left out, the import will say so."""
         ...
 
 

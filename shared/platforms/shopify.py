@@ -400,7 +400,10 @@ class Shopify:
         if topic in _ACCESS_TOPICS:
             return [_ACCESS_TOPICS[topic]]
         if topic in _PRIVACY_TOPICS:
-            return [Event(None, privacy=_privacy(topic, _payload(delivery)))]
+            payload = _payload(delivery)
+            if _text(payload.get("shop_domain")).lower() != self.store_of(delivery):
+                raise ValueError("The shop of the body is not that of the header, which nobody signs.")
+            return [Event(None, privacy=_privacy(topic, payload))]
         subject, _, change = topic.partition("/")
         resource = _TOPIC_RESOURCES.get(subject)
         if resource is None or change not in _CHANGES:

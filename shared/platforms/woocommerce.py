@@ -136,7 +136,15 @@ class WooCommerce:
         following, done = place.after_page(rows, headers, start, connection.timezone)
         records, bad = _records(api, resource, rows)
         partial = f"Not understood: {resource} {', '.join(bad)}." if bad else None
-        return Page(records, following.written(), done, partial)
+        total = _number(headers.get("x-wp-total")) if cursor is None else None
+        return Page(records, following.written(), done, partial, total=total)
+
+    def newest_orders(self, connection: Connection, http: Http, now: datetime) -> Sequence[Record]:
+        """By their dates of creation."""
+        api = _Api(connection, http, now=now)
+        newest = {"status": "any", "orderby": "date", "order": "desc", "per_page": str(_MOST_ROWS)}
+        rows, _ = api.rows(Resource.ORDERS.value, newest)
+        return _records(api, Resource.ORDERS, rows)[0]
 
     def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
         """The record; a variation's id gives its product. What is in the trash does not exist."""

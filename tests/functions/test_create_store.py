@@ -81,7 +81,7 @@ REFUSED = [
     ({"domain": "http://shop.example.com"}, 422, "address-refused"),
     ({"domain": "https://user:pass@shop.example.com"}, 422, "address-refused"),
     ({"domain": None}, 422, "address-refused"),
-    ({"platform": "SHOPIFY"}, 422, "platform-unavailable"),
+    ({"platform": "ETSY"}, 422, "platform-unavailable"),
     ({"platform": "CUSTOM"}, 422, "platform-unavailable"),
     ({"platform": "MAGENTO"}, 422, "request-invalid"),
     ({"storeId": "another.example.com"}, 409, "identity-mismatch"),

@@ -1788,10 +1788,19 @@ ORDERS_MEANT = tuple(gid("Order", number) for number in (299938, 280263, 220458)
 )
 def test_the_payloads_that_shopify_documents_are_read(name, events):
     documented = contract(name)
-    classic = delivery(documented["topic"], documented["payload"])
+    payload = json.dumps(documented["payload"]).replace("{shop}", "demo").encode()
+    classic = delivery(documented["topic"], payload)
 
     assert list(SHOPIFY.parse(classic)) == events
     assert list(SHOPIFY.parse(newer(classic))) == events
+
+
+@pytest.mark.parametrize("topic", ["customers/data_request", "customers/redact", "shop/redact"])
+def test_what_is_to_be_erased_is_the_shop_of_the_signed_body(topic):
+    foreign = delivery(topic, {"shop_domain": "other.myshopify.com"})
+
+    with pytest.raises(ValueError, match="header"):
+        SHOPIFY.parse(foreign)
 
 
 def test_every_documented_payload_is_tested():

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from shared import changes, clients, clock, exact_json, records
@@ -55,6 +57,9 @@ def order(now, *, n=1):
         ({}, {"status": "UNREACHABLE"}, ["store.unreachable"]),
         ({}, {"removing": True, "status": "DISCONNECTED"}, ["store.disconnected"]),
         ({"removing": True, "status": "DISCONNECTED"}, None, []),
+        ({}, {"status": "DISCONNECTED", "status_reason": "UNINSTALLED"}, ["store.disconnected"]),
+        ({"status": "NEEDS_REAUTHORIZATION"}, {"status": "DISCONNECTED"}, ["store.disconnected"]),
+        ({"status": "DISCONNECTED"}, {}, ["store.connected"]),
     ],
 )
 def test_a_stores_life_is_announced(bus, now, before, after, expected):
@@ -140,3 +145,36 @@ def test_an_entry_that_the_bus_did_not_take_brings_the_records_again(aws, now, m
 
 def test_a_stream_we_do_not_know_stops_nothing(bus, now):
     assert changes.publish([stream("budgets", None, store(now)), stream("stores", None, store(now))]) == 1
+
+
+def test_the_end_of_a_grant_is_announced_once_for_each_of_its_moments(bus, now):
+    by = now + clock.timedelta(days=30)
+    ends = [store(now, reauthorize_by=by, reauthorize_days=days, version=2 + days) for days in (30, 7, 1)]
+    rows = [store(now), ends[0], store(now, reauthorize_by=by, reauthorize_days=30, name="Other"), *ends[1:]]
+
+    changes.publish([stream("stores", old, new, str(n)) for n, (old, new) in enumerate(pairwise(rows))])
+
+    events = published(bus)
+    assert [kind for kind, _ in events] == ["store.reauthorization_due"] * 3
+    assert [(detail["days"], detail["reauthorizeBy"]) for _, detail in events] == [
+        (days, "2026-12-22T10:00:00Z") for days in (30, 7, 1)
+    ]
+
+
+def test_a_grant_that_was_renewed_announces_nothing_until_the_next(bus, now):
+    by = now + clock.timedelta(days=1)
+    due = store(now, reauthorize_by=by, reauthorize_days=1)
+    later = store(now, reauthorize_by=by + clock.timedelta(days=90), reauthorize_days=30)
+
+    changes.publish([stream("stores", due, store(now), "1"), stream("stores", store(now), later, "2")])
+
+    assert [detail["reauthorizeBy"] for _, detail in published(bus)] == ["2027-02-21T10:00:00Z"]
+
+
+def test_a_store_that_ends_and_is_due_at_once_says_both(bus, now):
+    lost = store(now, status="NEEDS_REAUTHORIZATION", reauthorize_by=now, reauthorize_days=1)
+
+    changes.publish([stream("stores", store(now), lost)])
+
+    assert [kind for kind, _ in published(bus)] == ["store.needs_reauthorization", "store.reauthorization_due"]
+    assert {detail["eventId"] for _, detail in published(bus)} == {"e1.0", "e1.1"}

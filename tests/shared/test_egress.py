@@ -710,3 +710,85 @@ def test_other_parsers_read_what_is_taken_in_the_same_way(text):
     assert addresses.normal_origin(origin) == origin
     with pytest.raises(ValueError, match="does not appear to be"):
         ip_address(target.host)
+
+
+# ── What OAuth platforms need ────────────────────────────────────────────────────────────────────
+
+
+def test_a_body_of_bytes_is_sent_as_it_is(serve, client):
+    """What is signed are these very bytes."""
+    server = serve(answer())
+    body = b'{"b": 1,  "a": "\xc3\xb6"}\n'
+
+    client().request(
+        "POST", f"https://shop.example:{server.port}/", content=body, headers={"Content-Type": "application/json"}
+    )
+
+    assert server.requests[0].encode("latin-1").endswith(b"\r\n\r\n" + body)
+    assert "content-type: application/json\r\n" in server.requests[0].lower()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_must_not_be_repeated_is_sent_once(serve, client, method):
+    """A code or a refresh token that is sent twice can end a grant."""
+    server = serve(reset)
+
+    error = refusal(lambda: client().request(method, f"https://shop.example:{server.port}/", repeatable=False))
+
+    assert error.refusal is Refusal.TRANSIENT
+    assert server.connections == len(server.requests) == 1
+
+
+def unresolved(host, port):
+    raise AssertionError(f"{host} was looked up")
+
+
+@pytest.mark.parametrize("host", ["shop.example", "one.shop.example"])
+def test_a_platform_that_is_played_locally_keeps_its_name_and_is_not_looked_up(serve, client, host):
+    server = serve(answer())
+    local = client(resolve=unresolved, local_platforms=f"{server.port}:shop.example,.shop.example")
+
+    assert local.request("GET", f"https://{host}/a").status == 200
+
+    assert server.names == [host]
+    assert f"Host: {host}\r\n" in server.requests[0]
+
+
+@pytest.mark.parametrize("host", ["myshop.example", "shop.example.net", "example", "xshop.example"])
+def test_only_the_hosts_that_are_named_are_played(serve, client, host):
+    server = serve(answer())
+    local = client(resolve=lambda _host, _port: ["10.0.0.1"], local_platforms=f"{server.port}:.shop.example")
+
+    assert refusal(lambda: local.request("GET", f"https://{host}/")).refusal is Refusal.ADDRESS
+    assert server.connections == 0
+
+
+def test_nothing_is_played_without_a_local_authority(serve, client):
+    server = serve(answer())
+    looked_up = []
+
+    def resolve(host, port):
+        looked_up.append((host, port))
+        return ["10.0.0.1"]
+
+    deployed = client(local_ca="", resolve=resolve, local_platforms=f"{server.port}:shop.example")
+
+    assert refusal(lambda: deployed.request("GET", "https://shop.example/")).refusal is Refusal.ADDRESS
+    assert looked_up == [("shop.example", 443)]
+    assert server.connections == 0
+
+
+def test_no_error_and_no_log_tells_a_secret_of_the_address(serve, client, caplog):
+    """TikTok Shop takes the app's secret and the tokens in the query of a GET."""
+    caplog.set_level("DEBUG")
+    server = serve(reset)
+    address = f"https://shop.example:{server.port}/api/v2/token/refresh"
+
+    error = refusal(
+        lambda: client().request(
+            "GET", address, params={"app_secret": "hidden-1", "refresh_token": "hidden-2"}, repeatable=False
+        )
+    )
+
+    assert "hidden-1" in server.requests[0]
+    assert "hidden" not in f"{error} {error!r} {error.__cause__!r} {caplog.text}"

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from fakes import register_app
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import clients, credentials, intake, keys
+from shared import apps, clients, credentials, intake, keys, platforms
 from shared.keys import Purpose
-from shared.models import Credentials, Delivery
+from shared.models import Claim, Credentials, Delivery
+from shared.platforms.base import PlatformName, Verdict
+from shared.platforms.signatures import is_base64_hmac
 
 SECRET = "w" * 48
 CONNECTION = "store1.unguessable"
@@ -292,3 +295,163 @@ def test_whatever_comes_is_answered_with_a_status_of_ours(connected, now, body, 
     status = intake.answer(request(body, headers, connection=connection, encoded=encoded), now)["statusCode"]
 
     assert status in {200, 400, 401, 404, 413}
+
+
+# ── Platforms with an app ────────────────────────────────────────────────────────────────────────
+
+
+class AppPlatform:
+    """Signs with the app's secret, and knows an address for each topic."""
+
+    def verify(self, delivery, secrets, now):
+        genuine = is_base64_hmac(delivery.headers.get("x-shop-signature", ""), delivery.body, secrets)
+        return Verdict.GENUINE if genuine else Verdict.FORGED
+
+    def topic(self, delivery):
+        return delivery.path_topic or "unknown"
+
+    def event_id(self, delivery):
+        return delivery.headers.get("x-shop-event", "")
+
+    def parse(self, delivery):
+        return []
+
+    def app_secrets(self, app):
+        return [app.client_secret, *([app.previous_client_secret] if app.previous_client_secret else [])]
+
+
+class NotifyingPlatform(AppPlatform):
+    """Sends to one address of the app too."""
+
+    def store_of(self, delivery):
+        return json.loads(delivery.body).get("shop", "")
+
+
+APP_SECRET, OLD_APP_SECRET = "app-secret-" + "d4" * 16, "app-secret-" + "e5" * 16
+ABOUT = b'{"shop":"shop.example.com"}'
+
+
+@pytest.fixture
+def app_platform(aws, now, monkeypatch):
+    fake = NotifyingPlatform()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.SHOPIFY: fake})
+    register_app(clientSecret=APP_SECRET)
+    Credentials(
+        "store1",
+        platform="SHOPIFY",
+        api_credentials=b"-",
+        webhook_secrets=credentials.seal(Purpose.WEBHOOK, "store1", "SHOPIFY", {"current": SECRET}, now),
+        connection=CONNECTION,
+    ).save()
+    Claim("store#SHOPIFY#shop.example.com", store="store1").save()
+    yield fake
+    apps.forget()
+
+
+def sent(now, body=ABOUT, secret=APP_SECRET, *, connection=CONNECTION, topic=None, **headers):
+    """A delivery of the platform with an app, to the store's address or, without one, to the app's."""
+    signature = base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
+    event = request(body, {"X-Shop-Signature": signature, **headers}, connection=connection, platform="SHOPIFY")
+    event["pathParameters"] = {"platform": "SHOPIFY"}
+    event["pathParameters"] |= {"connection": connection} if connection else {}
+    event["pathParameters"] |= {"topic": topic} if topic else {}
+    return answer(event, now)
+
+
+def filed(store_id="store1"):
+    return [Delivery.get(key.delivery) for key in Delivery.by_store.query(store_id)]
+
+
+@pytest.mark.parametrize("secret", [APP_SECRET, OLD_APP_SECRET, SECRET], ids=["app", "app before", "store"])
+def test_the_apps_secrets_and_the_stores_own_are_accepted(app_platform, now, secret):
+    register_app(clientSecret=APP_SECRET, previousClientSecret=OLD_APP_SECRET)
+
+    assert sent(now, secret=secret) == (200, None)
+    assert len(filed()) == 1
+
+
+@pytest.mark.parametrize("secret", [OLD_APP_SECRET, "another", "", "None"])
+def test_any_other_secret_is_not_accepted(app_platform, now, secret):
+    for connection in (CONNECTION, None):
+        assert sent(now, secret=secret or "x", connection=connection) == (401, "signature-invalid")
+    assert filed() == []
+
+
+def test_the_stores_own_secret_signs_nothing_for_the_whole_app(app_platform, now):
+    assert sent(now, secret=SECRET, connection=None) == (401, "signature-invalid")
+
+
+def test_a_delivery_to_the_app_is_filed_with_the_store_that_it_is_about(app_platform, now):
+    assert sent(now, connection=None) == (200, None)
+
+    (row,) = filed()
+    assert (row.store_id, row.platform, row.outcome) == ("store1", "SHOPIFY", "PENDING")
+
+
+@pytest.mark.parametrize("shop", ["gone.example.com", ""])
+def test_a_delivery_about_a_store_that_is_not_connected_is_kept_as_evidence(app_platform, now, shop):
+    assert sent(now, json.dumps({"shop": shop}).encode(), connection=None) == (200, None)
+
+    (row,) = filed(f"SHOPIFY#{shop}")
+    assert row.outcome == "PENDING"
+    assert filed() == []
+
+
+def test_copies_of_a_delivery_to_the_app_are_stored_once(app_platform, now):
+    for _ in range(3):
+        sent(now, connection=None)
+
+    assert len(filed()) == 1
+
+
+def test_the_app_has_no_address_where_the_platform_knows_none(app_platform, now, monkeypatch):
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.SHOPIFY: AppPlatform()})
+
+    assert sent(now, connection=None) == (404, "connection-unknown")
+    assert sent(now) == (200, None)
+    assert answer(request(BODY, signed(BODY), connection=None), now) == (404, "connection-unknown")
+
+
+def test_the_topic_of_the_path_is_stored_and_shown_to_the_adapter(app_platform, now):
+    sent(now, topic="ORDER_STATUS_CHANGE")
+    sent(now, ABOUT + b" ")
+
+    kept = {(row.topic, row.path_topic) for row in filed()}
+    assert kept == {("ORDER_STATUS_CHANGE", "ORDER_STATUS_CHANGE"), ("unknown", None)}
+
+
+def test_a_long_topic_of_the_path_is_cut(app_platform, now):
+    assert sent(now, topic="t" * 5000) == (200, None)
+    assert len(filed()[0].path_topic) == 100
+
+
+def test_without_our_registration_the_sender_must_try_again(app_platform, now):
+    clients.secrets().delete_secret(SecretId="storelink/apps/SHOPIFY", ForceDeleteWithoutRecovery=True)
+    apps.forget()
+
+    for connection in (CONNECTION, None):
+        assert sent(now, connection=connection) == (503, "service-busy")
+    assert filed() == []
+
+
+def test_an_address_that_nobody_has_is_unknown_whether_or_not_the_app_is_registered(app_platform, now):
+    assert sent(now, connection="store1.other") == (404, "connection-unknown")
+    assert sent(now, connection="store2.unguessable") == (404, "connection-unknown")
+
+
+def test_an_empty_delivery_to_the_app_announces_nothing(app_platform, now):
+    assert sent(now, b"", connection=None) == (400, "delivery-empty")
+
+
+def test_no_secret_of_the_app_is_logged(app_platform, now, capsys):
+    register_app(clientSecret=APP_SECRET, previousClientSecret=OLD_APP_SECRET)
+    sent(now)
+    sent(now, connection=None)
+    sent(now, secret="another", connection=None)
+    clients.secrets().put_secret_value(SecretId="storelink/apps/SHOPIFY", SecretString=f"{APP_SECRET} is no JSON")
+    apps.forget()
+    sent(now)
+
+    written = "".join(capsys.readouterr())
+    assert APP_SECRET not in written
+    assert OLD_APP_SECRET not in written

@@ -296,3 +296,28 @@ def test_any_order_of_events_and_looks_ends_as_it_should(now, steps):
     assert bool(row.deleted) == gone
     if not gone:
         assert records.body_of(row)["n"] == latest[1]
+
+
+def test_what_exists_can_be_narrowed_to_the_orders_created_since(now):
+    ages = {"old": 61, "edge": 60, "new": 59}
+    for id, days in ages.items():
+        save(Record(id, now, {"id": id}, created_at=now - timedelta(days=days)), now)
+    save(Record("gone", now, {"id": "gone"}, created_at=now), now)
+    records.bury("s", ORDERS, "gone", now + timedelta(seconds=1), now)
+
+    assert records.live_ids("s", ORDERS) == {"old", "edge", "new"}
+    assert records.live_ids("s", ORDERS, now - timedelta(days=60)) == {"edge", "new"}
+
+
+def test_products_are_never_narrowed(now):
+    save(record("p1", now - timedelta(days=900)), now, PRODUCTS)
+
+    assert records.live_ids("s", PRODUCTS, now) == {"p1"}
+
+
+def test_a_change_of_an_old_order_does_not_make_it_young(now):
+    made = now - timedelta(days=90)
+    save(Record("o", made, {"id": "o"}, created_at=made), made)
+    save(Record("o", now, {"id": "o", "n": 2}, created_at=made), now)
+
+    assert records.live_ids("s", ORDERS, now - timedelta(days=60)) == set()

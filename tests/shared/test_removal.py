@@ -1,11 +1,11 @@
 from datetime import timedelta
 
 import pytest
-from fakes import Clock, FakePlatform, NoHttp, connected
+from fakes import Clock, FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
 
-from shared import clients, designs, exact_json, platforms, records, removal, settings, stores
+from shared import apps, clients, designs, exact_json, platforms, records, removal, settings, stores
 from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
-from shared.platforms.base import PlatformError, PlatformName, Record, Refusal, Resource
+from shared.platforms.base import PlatformError, PlatformName, Record, Refusal, Resource, Tokens
 from shared.stores import Caller
 
 CALLER = Caller("user1")
@@ -114,3 +114,73 @@ def test_a_store_that_is_gone_already_is_done(aws, platform, now):
 def test_reads_the_store_from_a_stream_and_from_the_queue():
     assert removal.store_in({"dynamodb": {"Keys": {"id": {"S": "s1"}}}}) == "s1"
     assert removal.store_in({"body": '{"store":"s2"}'}) == "s2"
+
+
+# ── Grants ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class RevokingPlatform(FakeOAuthPlatform):
+    """Can be told that we leave."""
+
+    def revoke(self, connection, http):
+        self._called(f"revoke {connection.credentials['access_token']}")
+
+
+@pytest.fixture
+def revoking(aws, monkeypatch):
+    fake = RevokingPlatform()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.SHOPIFY: fake})
+    register_app()
+    yield fake
+    apps.forget()
+
+
+@pytest.fixture
+def leaving(revoking, now):
+    row = granted("store1", Tokens("access-1", "refresh-1", now + timedelta(hours=1), now + timedelta(days=90)), now)
+    stores.begin_removal(row.id, CALLER, None, now)
+    return row
+
+
+def test_the_grant_of_a_removed_store_is_given_back(leaving, revoking, now):
+    assert remove(leaving, now)
+
+    assert revoking.calls == ["unsubscribe", "revoke access-1"]
+    assert left(leaving) == 0
+
+
+def test_a_token_that_has_ended_is_renewed_to_give_the_grant_back(leaving, revoking, now):
+    """Else every store that was idle for an hour would leave its grant alive."""
+    later = now + timedelta(hours=3)
+    revoking.refreshes = lambda connection, when: Tokens("access-2", "refresh-2", when + timedelta(hours=1))
+
+    assert remove(leaving, later)
+
+    assert revoking.calls == ["refresh", "unsubscribe", "revoke access-2"]
+    assert left(leaving) == 0
+
+
+@pytest.mark.parametrize("refusal", Refusal)
+@pytest.mark.parametrize("at", ["unsubscribe", "revoke", "refresh"])
+def test_whatever_the_platform_refuses_holds_up_nothing(leaving, revoking, now, refusal, at):
+    def refused(call):
+        if call.startswith(at):
+            raise PlatformError(refusal, "No.", status=400)
+
+    revoking.before = refused
+
+    assert remove(leaving, now + timedelta(hours=2 if at == "refresh" else 0))
+
+    assert left(leaving) == 0
+    assert [call for call in revoking.calls if call.startswith("revoke")] == (
+        [] if at == "refresh" else ["revoke access-1"]
+    )
+
+
+def test_a_registration_that_is_gone_holds_up_nothing(leaving, revoking, now):
+    clients.secrets().delete_secret(SecretId="storelink/apps/SHOPIFY", ForceDeleteWithoutRecovery=True)
+    apps.forget()
+
+    assert remove(leaving, now)
+
+    assert (left(leaving), revoking.calls) == (0, [])

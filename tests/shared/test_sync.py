@@ -1,13 +1,16 @@
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 
 import pytest
-from fakes import Clock, FakePlatform, NoHttp, connected
+from fakes import Clock, FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
 from pynamodb.exceptions import DoesNotExist
 
-from shared import clients, exact_json, platforms, problems, records, stores, sync, wheel
+from shared import apps, clients, credentials, exact_json, platforms, problems, records, stores, sync, wheel
+from shared.keys import Purpose
 from shared.models import Credentials, Dispatcher, Outcome, Status, Store, SyncRun, SyncState
-from shared.platforms.base import PlatformError, PlatformName, Refusal, Resource
+from shared.platforms.base import IdPage, PlatformError, PlatformName, Record, Refusal, Resource, Tokens
 from shared.stores import Caller
 
 ORDERS, PRODUCTS = Resource.ORDERS, Resource.PRODUCTS
@@ -348,9 +351,7 @@ def test_a_full_sync_buries_what_the_platform_says_is_gone(store, platform, cloc
 def test_absence_alone_deletes_nothing(store, platform, clock_, now, monkeypatch):
     platform.put(ORDERS, "o1", now)
     run(store, clock_)
-    monkeypatch.setattr(
-        FakePlatform, "list_ids", lambda self, *_: type("Page", (), {"ids": [], "cursor": {}, "done": True})
-    )
+    monkeypatch.setattr(FakePlatform, "list_ids", lambda self, *_: IdPage([], {}, done=True))
 
     run(store, clock_, full=True)
 
@@ -557,3 +558,415 @@ def test_asking_again_ends(store, now, queued):
     sync.work_off(message, NoHttp(), Clock(now), now + timedelta(minutes=10))
 
     assert queued() == []
+
+
+# ── Tokens that end, and platforms that ask for time ─────────────────────────────────────────────
+
+
+@dataclass
+class PacedPlatform(FakeOAuthPlatform):
+    """Says with each page when it is worth asking again."""
+
+    ready: Callable = lambda resource, now: None
+    ids_ready: Callable = lambda now: None
+    since: Callable = lambda resource, now: None
+
+    def fetch(self, connection, resource, cursor, http, now):
+        return super().fetch(connection, resource, cursor, http, now)._replace(ready_at=self.ready(resource, now))
+
+    def list_ids(self, connection, resource, cursor, http, now):
+        every = sorted(self.shop[resource])
+        since = self.since(resource, now)
+        super().list_ids(connection, resource, cursor, http, now)
+        listed = [id for id in every if since is None or (self.shop[resource][id].created_at or now) >= since]
+        place = (cursor or {}).get("place", 0)
+        ids, done = listed[place : place + 1], place + 1 >= len(listed)
+        return IdPage(ids, {"place": place + 1}, done, since, self.ids_ready(now))
+
+
+def pair(number, ends):
+    return Tokens(f"access-{number}", f"refresh-{number}", ends, ends + timedelta(days=90))
+
+
+@pytest.fixture
+def paced(aws, monkeypatch, now):
+    fake = PacedPlatform()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.SHOPIFY: fake})
+    register_app()
+    for number in range(6):
+        fake.put(ORDERS, f"o{number}", now)
+    yield fake
+    apps.forget()
+
+
+@pytest.fixture
+def shop(paced, now):
+    return granted("store1", pair(1, now + timedelta(hours=1)), now)
+
+
+@pytest.fixture
+def still(now):
+    """A time that only a test, or a pause, moves."""
+    return Clock(now, step=timedelta(0))
+
+
+@pytest.fixture
+def pauses(still):
+    """How long was waited each time; the time passes meanwhile."""
+    waited = []
+
+    def pause(seconds):
+        waited.append(seconds)
+        still.advance(seconds=seconds)
+
+    pause.waited = waited
+    return pause
+
+
+@pytest.fixture
+def delays(aws):
+    """The delay of each message that was queued, with its body."""
+    sent = []
+
+    def note(params, **_):
+        sent.append((params.get("DelaySeconds", 0), exact_json.loads(params["MessageBody"])))
+
+    clients.sqs().meta.events.register("provide-client-params.sqs.SendMessage", note)
+    return sent
+
+
+def accepts(*good):
+    """Every call that comes with another token is refused as an ended one is."""
+
+    def admits(connection):
+        if connection.credentials["access_token"] not in good:
+            raise PlatformError(Refusal.CREDENTIALS, "Invalid API key or access token.", status=401)
+
+    return admits
+
+
+def status_of(store):
+    row = Store.get(store.id)
+    return row.status, row.status_reason
+
+
+def test_a_refused_token_is_renewed_once_and_the_run_completes(shop, paced, still):
+    paced.admits = accepts("access-2")
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+
+    this = run(shop, still)
+
+    assert (this.outcome, status_of(shop)) == (Outcome.COMPLETE, ("CONNECTED", None))
+    assert paced.calls.count("refresh") == 1
+    assert len(bodies(shop, ORDERS)) == 6
+
+
+def test_a_token_that_is_refused_halfway_is_renewed_and_no_page_is_read_twice(shop, paced, still):
+    pages = count()
+
+    def ends_halfway(call):
+        if call == "fetch orders" and next(pages) == 1:
+            paced.admits = accepts("access-2")
+
+    paced.before = ends_halfway
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+
+    this = run(shop, still)
+
+    assert this.outcome is Outcome.COMPLETE
+    assert (this.counts[ORDERS].created, this.counts[ORDERS].unchanged) == (6, 0)
+
+
+def test_a_token_that_is_refused_again_after_its_renewal_needs_a_person(shop, paced, still):
+    paced.admits = accepts("none")
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+
+    this = run(shop, still)
+
+    assert (this.outcome, this.reason) == (Outcome.FAILED, "CREDENTIALS")
+    assert status_of(shop) == (Status.NEEDS_REAUTHORIZATION, "CREDENTIALS_REFUSED")
+    assert (paced.calls.count("refresh"), paced.calls.count("probe")) == (1, 1)
+    assert bodies(shop, ORDERS) == {}
+
+
+def test_a_token_that_is_refused_again_but_not_by_the_probe_changes_no_status(shop, paced, still):
+    def only_orders(call):
+        if call == "fetch orders":
+            raise PlatformError(Refusal.CREDENTIALS, "The host dropped a header.", status=401)
+
+    paced.before = only_orders
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+
+    assert run(shop, still).outcome is Outcome.FAILED
+    assert status_of(shop) == ("CONNECTED", None)
+
+
+def test_a_grant_that_has_ended_is_said_to_have_ended(shop, paced, still):
+    paced.admits = accepts("none")
+
+    this = run(shop, still)
+
+    assert (this.outcome, this.reason) == (Outcome.FAILED, "CREDENTIALS")
+    assert status_of(shop) == (Status.NEEDS_REAUTHORIZATION, "GRANT_ENDED")
+    assert state_of(shop).slot is None
+
+
+def test_an_app_that_was_removed_during_the_run_is_said_to_have_been_removed(shop, paced, still, now):
+    def removed(call):
+        if call == "refresh":
+            stores.set_status(shop.id, Status.DISCONNECTED, "UNINSTALLED", now)
+            raise PlatformError(Refusal.TRANSIENT, "502", status=502)
+
+    paced.before = removed
+    paced.admits = accepts("none")
+    run(shop, still)
+    Store(shop.id).update(actions=[Store.status.set("CONNECTED"), Store.status_reason.remove()])
+
+    def refused(call):
+        if call == "probe":
+            stores.set_status(shop.id, Status.DISCONNECTED, "UNINSTALLED", now)
+        if call in {"fetch orders", "probe"}:
+            raise PlatformError(Refusal.PERMISSION, "No.", status=403)
+
+    paced.before = refused
+    still.advance(minutes=10)
+    run(shop, still)
+
+    assert status_of(shop) == (Status.DISCONNECTED, "UNINSTALLED")
+
+
+def test_credentials_that_somebody_replaced_are_used_without_another_refresh(shop, paced, still, now):
+    def reconnected(call):
+        if call == "fetch orders" and paced.admits is not good:
+            paced.admits = good
+            given = {"access_token": "access-9", "refresh_token": "refresh-9"}
+            sealed = credentials.seal(Purpose.API, shop.id, "SHOPIFY", given, now)
+            Credentials(shop.id).update(
+                actions=[Credentials.api_credentials.set(sealed), Credentials.token_hash.set("of the reconnect")]
+            )
+
+    good = accepts("access-9")
+    paced.before = reconnected
+
+    assert run(shop, still).outcome is Outcome.COMPLETE
+    assert "refresh" not in paced.calls
+
+
+def test_a_token_that_ends_during_the_run_is_renewed_before_it_does(shop, paced, still):
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+    used = []
+    paced.admits = lambda connection: used.append(connection.credentials["access_token"])
+    pages = count()
+
+    def slow(call):
+        if call == "fetch orders" and next(pages) == 1:
+            still.advance(minutes=58, seconds=1)
+            SyncState(shop.id).update(actions=[SyncState.lease_until.set(still.time + sync.LEASE)])
+
+    paced.before = slow
+
+    this = sync.run(shop.id, NoHttp(), still, still.time + timedelta(hours=2))
+
+    assert (this.outcome, this.reason) in {(Outcome.COMPLETE, None), (Outcome.FAILED, "LEASE_LOST")}
+    still.advance(minutes=6)
+    assert run(shop, still).outcome is Outcome.COMPLETE
+    assert used[0] == "access-1"
+    assert used[-1] == "access-2"
+    assert paced.calls.count("refresh") == 1
+
+
+def test_a_token_that_is_about_to_end_is_renewed_before_the_first_call(shop, paced, still):
+    used = []
+    paced.admits = lambda connection: used.append(connection.credentials["access_token"])
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+    still.advance(minutes=58)
+
+    assert run(shop, still).outcome is Outcome.COMPLETE
+    assert set(used) == {"access-2"}
+
+
+def test_a_pair_that_has_worked_is_noted_as_proved(shop, paced, still):
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+    still.advance(hours=1)
+
+    run(shop, still)
+
+    assert Credentials.get(shop.id).pair_unproved is None
+
+
+def test_waits_exactly_until_the_platform_is_ready(shop, paced, still, pauses):
+    waits = iter([timedelta(seconds=7), timedelta(seconds=15), None, None])
+
+    def ready(resource, when):
+        wait = next(waits, None)
+        return when + wait if wait else None
+
+    paced.ready = ready
+
+    this = run(shop, still, pause=pauses)
+
+    assert this.outcome is Outcome.COMPLETE
+    assert pauses.waited == [7.0, 15.0]
+
+
+def test_does_not_wait_for_what_is_past_nor_after_the_last_page(shop, paced, still, pauses):
+    paced.ready = lambda resource, when: when - timedelta(seconds=5)
+    run(shop, still, pause=pauses)
+    paced.ready = lambda resource, when: when + timedelta(seconds=5)
+    run(shop, still, pause=pauses)  # one page of each is left to read
+
+    assert pauses.waited == []
+
+
+def test_a_short_wait_that_is_asked_for_by_a_refusal_is_waited_and_the_page_read(shop, paced, still, pauses):
+    limits = iter([True, False, True])
+
+    def limited(call):
+        if call == "fetch orders" and next(limits, False):
+            raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=still.time + timedelta(seconds=4))
+
+    paced.before = limited
+
+    this = run(shop, still, pause=pauses)
+
+    assert this.outcome is Outcome.COMPLETE
+    assert pauses.waited == [4.0, 4.0]
+    assert len(bodies(shop, ORDERS)) == 6
+
+
+def test_a_platform_that_refuses_again_after_a_short_wait_is_left_alone(shop, paced, still, pauses):
+    def limited(call):
+        if call == "fetch orders":
+            raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=still.time + timedelta(seconds=4))
+
+    paced.before = limited
+
+    this = run(shop, still, pause=pauses)
+
+    assert (this.reason, pauses.waited) == ("RATE_LIMITED", [4.0])
+    assert state_of(shop).not_before == still.time + timedelta(seconds=4)
+
+
+def test_a_long_wait_ends_the_run_and_goes_on_just_when_the_platform_is_ready(shop, paced, still, pauses, delays):
+    paced.ready = lambda resource, when: when + timedelta(seconds=40.5)
+
+    this = run(shop, still, pause=pauses)
+
+    assert (this.outcome, this.reason, pauses.waited) == (Outcome.PARTIAL, "PLATFORM_BUSY", [])
+    ((delay, message),) = delays
+    assert (delay, message["trigger"], message["full"], message["stores"]) == (41, "continuation", True, [shop.id])
+    paced.ready = lambda resource, when: None
+    still.advance(seconds=delay)
+    assert run(shop, still, trigger="continuation", full=True).outcome is Outcome.COMPLETE
+    assert len(bodies(shop, ORDERS)) == 6
+
+
+def test_nobody_asks_the_platform_sooner_than_it_said(shop, paced, still, delays):
+    """Else each scheduled run would leave a continuation of its own, and all of them would ask."""
+    paced.ready = lambda resource, when: when + timedelta(minutes=5)
+    run(shop, still)
+    paced.calls.clear()
+
+    still.advance(minutes=4)
+    early = run(shop, still)
+
+    assert (early.outcome, early.reason) == (Outcome.SKIPPED, "BUSY_OR_WAITING")
+    assert (paced.calls, len(delays)) == ([], 1)
+
+
+def test_a_wait_longer_than_a_message_can_be_delayed_is_asked_about_again(shop, paced, still, delays):
+    paced.ready = lambda resource, when: when + timedelta(hours=1)
+    run(shop, still)
+    ((delay, message),) = delays
+    still.advance(seconds=delay)
+    paced.calls.clear()
+
+    sync.work_off(exact_json.dumps(message), NoHttp(), still, still.time + timedelta(minutes=10))
+
+    assert delay == 900
+    assert paced.calls == []
+    assert [(wait, again["tries"]) for wait, again in delays[1:]] == [(15, 1)]
+
+
+def test_a_run_that_only_waits_is_not_stalled_as_long_as_its_cursor_moves(shop, paced, still, delays, monkeypatch):
+    polls = count(1)
+    monkeypatch.setattr(
+        PacedPlatform,
+        "fetch",
+        lambda self, connection, resource, cursor, http, when: sync.Page(
+            [], {"polls": next(polls)}, done=False, ready_at=when + timedelta(seconds=30)
+        ),
+    )
+    seen = []
+    for _ in range(4):
+        this = run(shop, still, trigger="continuation")
+        seen.append((this.outcome, this.reason))
+        still.advance(seconds=delays[-1][0])
+
+    assert set(seen) == {(Outcome.PARTIAL, "PLATFORM_BUSY")}
+    assert len(delays) == 4
+
+
+def test_a_compare_that_would_have_to_wait_for_long_does_not_begin_again_and_again(shop, paced, still, delays):
+    paced.ids_ready = lambda when: when + timedelta(seconds=60)
+
+    this = run(shop, still)
+
+    assert (this.outcome, this.reason, this.counts[ORDERS].created) == (Outcome.PARTIAL, "PLATFORM_BUSY", 6)
+    assert delays == []
+    still.advance(minutes=5)
+    assert run(shop, still).outcome is Outcome.COMPLETE
+
+
+def test_a_compare_waits_a_little_where_the_platform_asks_for_it(shop, paced, still, pauses):
+    paced.ids_ready = lambda when: when + timedelta(seconds=2)
+
+    assert run(shop, still, pause=pauses).outcome is Outcome.COMPLETE
+    assert pauses.waited == [2.0] * 5  # between the six orders that are listed
+
+
+def test_orders_older_than_what_the_platform_lists_are_not_missing(shop, paced, still, now):
+    """Shopify shows an app the orders of sixty days."""
+    for number, age in enumerate((100, 61, 59, 1)):
+        at = now - timedelta(days=age)
+        paced.shop[ORDERS][f"old{number}"] = Record(f"old{number}", now, {"id": f"old{number}"}, created_at=at)
+    run(shop, still)
+    paced.since = lambda resource, when: when - timedelta(days=60) if resource is ORDERS else None
+    for number in range(4):
+        paced.take(ORDERS, f"old{number}")
+    paced.calls.clear()
+    still.advance(seconds=1)
+
+    this = run(shop, still, full=True)
+
+    assert this.counts[ORDERS].deleted == 2
+    assert {"old0", "old1"} < set(bodies(shop, ORDERS))
+    assert [call for call in paced.calls if "old" in call] == ["fetch_one orders old2", "fetch_one orders old3"]
+
+
+def test_the_last_page_need_not_say_again_how_far_back_the_list_goes(shop, paced, still, now, monkeypatch):
+    old = Record("old", now, {"id": "old"}, created_at=now - timedelta(days=100))
+    paced.shop[ORDERS]["old"] = old
+    run(shop, still)
+    paced.take(ORDERS, "old")
+    pages = iter([now - timedelta(days=60)])
+    paced.since = lambda resource, when: next(pages, None) if resource is ORDERS else None
+
+    run(shop, still, full=True)
+
+    assert "old" in bodies(shop, ORDERS)
+    assert "fetch_one orders old" not in paced.calls
+
+
+def test_without_our_registration_a_sync_is_tried_again(shop, paced, still, now, delays):
+    clients.secrets().delete_secret(SecretId="storelink/apps/SHOPIFY", ForceDeleteWithoutRecovery=True)
+    apps.forget()
+    other = granted("store2", pair(2, now + timedelta(hours=1)), now)
+    message = {"stores": [shop.id, other.id], "trigger": "schedule"}
+
+    sync.work_off(exact_json.dumps(message), NoHttp(), still, still.time + timedelta(minutes=10))
+
+    assert sorted(body["stores"] for _, body in delays) == [["store1"], ["store2"]]
+    assert (status_of(shop), state_of(shop).lease_until, paced.calls) == (("CONNECTED", None), None, [])
+    with pytest.raises(sync.SyncBroken):
+        sync.work_off(exact_json.dumps({**message, "stores": [shop.id]}), NoHttp(), still, still.time)

@@ -3,11 +3,11 @@ import zlib
 from datetime import timedelta
 
 import pytest
-from fakes import FakePlatform, NoHttp, connected
+from fakes import FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
 
-from shared import clients, clock, exact_json, platforms, problems, records, settings, stores, webhooks
-from shared.models import Delivery, Processing, Status, Store
-from shared.platforms.base import Event, PlatformError, PlatformName, Record, Refusal, Resource, Verdict
+from shared import apps, clients, clock, exact_json, platforms, problems, records, settings, stores, webhooks
+from shared.models import Credentials, Delivery, Processing, Status, Store, SyncState
+from shared.platforms.base import Event, PlatformError, PlatformName, Record, Refusal, Resource, Tokens, Verdict
 from shared.stores import Caller
 
 ORDERS = Resource.ORDERS
@@ -30,7 +30,9 @@ class ReceivingPlatform(FakePlatform):
 
     def _event(self, event):
         if event.get("access_lost"):
-            return Event(None, access_lost=True)
+            return Event(None, access_lost=True, disconnected=event.get("disconnected", False))
+        if "reauthorizeBy" in event:
+            return Event(None, reauthorize_by=clock.from_text(event["reauthorizeBy"]))
         if "body" not in event:
             return Event(Resource(event["resource"]), event["id"], deleted=event.get("deleted", False))
         at = clock.from_text(event["updatedAt"])
@@ -49,11 +51,12 @@ def store(aws, platform, now):
     return connected("store1", now)
 
 
-def delivered(now, *events, key="d1", body=None, store_id="store1"):
+def delivered(now, *events, key="d1", body=None, store_id="store1", platform="WOO_COMMERCE", path_topic=None):
     Delivery(
         key,
         store_id=store_id,
-        platform="WOO_COMMERCE",
+        platform=platform,
+        path_topic=path_topic,
         topic="order.updated",
         received_at=clock.to_text(now),
         headers="{}",
@@ -302,3 +305,186 @@ def test_deliveries_are_listed_newest_first_in_pages(store, platform, now):
 def test_reads_the_key_from_a_stream_and_from_the_queue():
     assert webhooks.key_in({"dynamodb": {"Keys": {"delivery": {"S": "d1"}}}}) == "d1"
     assert webhooks.key_in({"body": '{"delivery":"d2"}'}) == "d2"
+
+
+# ── Platforms with an app ────────────────────────────────────────────────────────────────────────
+
+
+class AppPlatform(ReceivingPlatform, FakeOAuthPlatform):
+    """Names the store in the body, and the topic in the path."""
+
+    seen: tuple[str, ...] = ()
+
+    def store_of(self, delivery):
+        events = json.loads(delivery.body)
+        return events[0].get("shop", "") if events else ""
+
+    def parse(self, delivery):
+        self.seen = (*self.seen, delivery.path_topic)
+        return super().parse(delivery)
+
+
+UNINSTALLED = {"access_lost": True, "disconnected": True}
+
+
+def refused(refusal=Refusal.CREDENTIALS):
+    def before(call):
+        if call == "probe":
+            raise PlatformError(refusal, "The token is not valid.", status=401)
+
+    return before
+
+
+@pytest.fixture
+def app_platform(aws, monkeypatch):
+    fake = AppPlatform(name=PlatformName.SHOPIFY)
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.SHOPIFY: fake})
+    register_app()
+    yield fake
+    apps.forget()
+
+
+@pytest.fixture
+def shop(app_platform, now):
+    ends = now + timedelta(hours=1)
+    return granted("store1", Tokens("access-1", "refresh-1", ends, now + timedelta(days=90)), now)
+
+
+def arrives(now, *events, **more):
+    """A delivery of the platform with an app, processed."""
+    delivered(now, *events, platform="SHOPIFY", **more)
+    webhooks.process(more.get("key", "d1"), NoHttp(), now)
+    return outcome(more.get("key", "d1"))
+
+
+def status(store_id="store1"):
+    row = Store.get(store_id)
+    return row.status, row.status_reason
+
+
+def test_an_uninstalled_app_ends_the_connection_and_leaves_the_data(shop, app_platform, now):
+    arrives(now, {"resource": "orders", "id": "o1", "updatedAt": clock.to_text(now), "body": {"id": "o1"}})
+    app_platform.before = refused()
+
+    assert arrives(now, UNINSTALLED, key="d2") == (Processing.PROCESSED, None, 1)
+
+    assert status() == (Status.DISCONNECTED, "UNINSTALLED")
+    assert SyncState.get("store1").slot is None
+    assert records.get("store1", ORDERS, "o1")["id"] == "o1"
+
+
+def test_an_uninstall_that_is_long_past_is_not_believed(shop, app_platform, now):
+    """The seller has installed the app again before the delivery came."""
+    arrives(now, UNINSTALLED)
+
+    assert status() == (Status.CONNECTED, None)
+    assert app_platform.calls == ["probe"]
+
+
+@pytest.mark.parametrize("refusal", set(Refusal) - {Refusal.CREDENTIALS, Refusal.PERMISSION})
+def test_an_uninstall_that_cannot_be_confirmed_now_is_asked_about_again(shop, app_platform, now, refusal):
+    app_platform.before = refused(refusal)
+
+    kept, cause, _ = arrives(now, UNINSTALLED)
+
+    assert (kept, cause) == (Processing.RETRYING, f"{refusal}: The token is not valid.")
+    assert status() == (Status.CONNECTED, None)
+
+
+def test_an_uninstall_of_a_store_whose_token_has_ended_says_uninstalled(shop, app_platform, now):
+    later = now + timedelta(hours=2)
+
+    arrives(later, UNINSTALLED)
+
+    assert app_platform.calls == ["refresh"]
+    assert status() == (Status.DISCONNECTED, "UNINSTALLED")
+
+
+def test_a_refusal_of_credentials_that_were_replaced_meanwhile_is_not_believed(shop, app_platform, now):
+    def replaced(call):
+        Credentials("store1").update(actions=[Credentials.api_credentials.set(b"of the reconnect")])
+        refused()(call)
+
+    app_platform.before = replaced
+
+    kept, cause, _ = arrives(now, UNINSTALLED)
+
+    assert (kept, cause) == (Processing.RETRYING, "The store's credentials were replaced meanwhile.")
+    assert status() == (Status.CONNECTED, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"), [(Status.DISCONNECTED, "UNINSTALLED"), (Status.NEEDS_REAUTHORIZATION, "GRANT_ENDED")]
+)
+def test_what_is_known_of_a_lost_access_is_not_made_vaguer(shop, app_platform, now, known, reason):
+    stores.set_status("store1", known, reason, now)
+    app_platform.before = refused()
+
+    arrives(now, {"access_lost": True})
+
+    assert status() == (known, reason)
+
+
+def test_an_uninstall_says_more_than_that_a_person_must_act(shop, app_platform, now):
+    stores.set_status("store1", Status.NEEDS_REAUTHORIZATION, "GRANT_ENDED", now)
+    app_platform.before = refused()
+
+    arrives(now, UNINSTALLED)
+
+    assert status() == (Status.DISCONNECTED, "UNINSTALLED")
+
+
+def test_an_end_of_the_grant_that_the_platform_announces_is_kept_and_due_at_once(shop, now):
+    by = now + timedelta(days=20)
+
+    assert arrives(now, {"reauthorizeBy": clock.to_text(by)}) == (Processing.PROCESSED, None, 1)
+
+    row = Credentials.get("store1")
+    assert (row.refresh_expires_at, row.refresh_due_at) == (by, clock.to_text(now))
+
+
+def test_a_delivery_about_another_store_than_its_address_names_is_ignored(shop, app_platform, now):
+    app_platform.before = refused()
+
+    kept, cause, _ = arrives(now, {"shop": "other.example.com", **UNINSTALLED})
+
+    assert (kept, cause) == (Processing.IGNORED, "It is about another store.")
+    assert app_platform.calls == []
+    assert arrives(now, {"shop": "store1.example.com", **UNINSTALLED}, key="d2")[0] == Processing.PROCESSED
+
+
+def test_the_topic_of_the_path_is_given_to_the_adapter(shop, app_platform, now):
+    arrives(now, path_topic="ORDER_STATUS_CHANGE")
+    arrives(now, key="d2")
+
+    assert app_platform.seen == ("ORDER_STATUS_CHANGE", "")
+
+
+def test_a_delivery_about_a_store_that_we_do_not_know_stays_as_evidence(app_platform, now):
+    kept, cause, _ = arrives(now, UNINSTALLED, store_id="SHOPIFY#gone.example.com")
+
+    assert (kept, cause) == (Processing.IGNORED, "It is about a store that is not connected.")
+    assert Delivery.get("d1").body is not None
+    assert app_platform.calls == []
+
+
+def test_a_look_up_renews_a_token_that_has_ended_first(shop, app_platform, now):
+    later = now + timedelta(hours=1)
+    app_platform.put(ORDERS, "o1", later)
+    app_platform.refreshes = lambda connection, when: Tokens("access-2", "refresh-2", when + timedelta(hours=1))
+    used = []
+    app_platform.admits = lambda connection: used.append(connection.credentials["access_token"])
+
+    assert arrives(later, {"resource": "orders", "id": "o1"})[0] == Processing.PROCESSED
+
+    assert used == ["access-2"]
+    assert app_platform.calls == ["refresh", "fetch_one orders o1"]
+
+
+def test_without_our_registration_a_look_up_is_tried_again(shop, app_platform, now):
+    clients.secrets().delete_secret(SecretId="storelink/apps/SHOPIFY", ForceDeleteWithoutRecovery=True)
+    apps.forget()
+
+    kept, cause, _ = arrives(now, {"resource": "orders", "id": "o1"})
+
+    assert (kept, cause) == (Processing.RETRYING, "The store's credentials cannot be opened now.")
