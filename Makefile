@@ -14,7 +14,7 @@ sync := $(uv) pip sync --quiet --require-hashes
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help install lock build start demo test check bench clean
+.PHONY: all help install lock build start demo test check bench scale cost clean
 
 all: check test
 
@@ -80,6 +80,12 @@ check: .venv/.installed ## style, types, layers, template, known vulnerabilities
 
 bench: install ## measure the budgets and write the table
 	$(python) -m infra.bench
+
+scale: install ## simulate a million stores: what a minute costs, and which limits it meets
+	$(python) -m infra.bench.scale
+
+cost: install ## list prices times measured counts, against the budgets
+	$(python) -m infra.bench.cost
 
 clean: ## remove what was made, but not the tools
 	rm -rf build .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
