@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -128,17 +128,25 @@ def dispatch(now: datetime) -> int:
     except DoesNotExist:
         return 0
     last = int(row.last_tick) if row.last_tick is not None else tick - 1
-    first = max(last + 1, tick - CATCH_UP_MINUTES)
-    due: dict[str, None] = {}
     lengths = sorted(int(length) for length in row.intervals or ())
-    slots = {slot for missed in range(first, tick + 1) for slot in wheel.due(missed, iter(lengths))}
-    for slot in sorted(slots):
-        due.update(dict.fromkeys(key.store_id for key in SyncState.wheel.query(slot)))
-    _queue(list(due))
+    return sum(
+        _dispatch_minute(row, minute, tick, lengths)
+        for minute in range(max(last + 1, tick - CATCH_UP_MINUTES), tick + 1)
+    )
+
+
+def _dispatch_minute(row: Dispatcher, minute: int, tick: int, lengths: Sequence[int]) -> int:
+    """Queues the stores of one minute, then notes that it is done: a dispatcher that is cut off goes on there.
+
+    A missed minute whose stores come again before ``tick`` is left to that later turn.
+    """
+    slots = wheel.due(minute, (length for length in lengths if minute + length > tick))
+    due = [key.store_id for slot in slots for key in SyncState.wheel.query(slot, attributes_to_get=["store_id"])]
+    _queue(due, minute)
     # only forward: a later dispatcher may have finished before this one
-    later = Dispatcher.last_tick.does_not_exist() | (Dispatcher.last_tick < tick)
+    later = Dispatcher.last_tick.does_not_exist() | (Dispatcher.last_tick < minute)
     try:
-        row.update(actions=[Dispatcher.last_tick.set(tick)], condition=later)
+        row.update(actions=[Dispatcher.last_tick.set(minute)], condition=later)
     except UpdateError as error:
         if error.cause_response_code != "ConditionalCheckFailedException":
             raise
@@ -172,6 +180,7 @@ def run(
     trigger: str = "schedule",
     full: bool = False,
     allow_deletes: bool = False,
+    due_at: datetime | None = None,
     pause: Pause = time.sleep,
 ) -> Run:
     """Syncs one store until it is complete, cannot go on, or ``deadline`` is near."""
@@ -183,6 +192,11 @@ def run(
         return this
     if store is None or stores.slot_of(store) is None:
         this.outcome, this.reason = Outcome.SKIPPED, "NOT_ACTIVE" if store else "GONE"
+        _give_back(state)
+        return this
+    if due_at is not None and state.last_sync_at is not None and state.last_sync_at >= due_at:
+        # a queue that is behind holds several turns of a store, and one makes up for all
+        this.outcome, this.reason = Outcome.SKIPPED, "DONE_SINCE"
         _give_back(state)
         return this
     due = state.full_sync_at is None or state.full_sync_at <= this.started_at - FULL_EVERY
@@ -227,6 +241,7 @@ def work_off(body: str, http: Http, now: Clock, deadline: datetime) -> None:
         "trigger": message["trigger"],
         "full": message.get("full", False),
         "allow_deletes": message.get("allowDeletes", False),
+        "due_at": clock.from_text(message["dueAt"]) if "dueAt" in message else None,
     }
     ids = message["stores"]
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -542,11 +557,12 @@ class _Work:
             raise
 
 
-def _queue(ids: list[str]) -> None:
+def _queue(ids: list[str], minute: int) -> None:
+    due = {"trigger": "schedule", "dueAt": clock.to_text(datetime.fromtimestamp(minute * 60, UTC))}
     messages = [ids[start : start + STORES_PER_MESSAGE] for start in range(0, len(ids), STORES_PER_MESSAGE)]
     for start in range(0, len(messages), 10):
         entries = [
-            {"Id": str(number), "MessageBody": exact_json.dumps({"stores": batch, "trigger": "schedule"})}
+            {"Id": str(number), "MessageBody": exact_json.dumps({**due, "stores": batch})}
             for number, batch in enumerate(messages[start : start + 10])
         ]
         answer = sqs().send_message_batch(QueueUrl=current().sync_queue_url, Entries=entries)

@@ -1842,7 +1842,7 @@ def test_a_payload_that_cannot_be_read_is_a_value_error(body):
 
 @pytest.mark.parametrize("body", [{}, {"orders_to_redact": []}, {"orders_to_redact": None}])
 def test_a_customer_without_orders_may_be_erased(body):
-    (event,) = SHOPIFY.parse(delivery("customers/redact", body))
+    (event,) = SHOPIFY.parse(delivery("customers/redact", {"shop_domain": "demo.myshopify.com", **body}))
 
     assert event.privacy == PrivacyRequest(PrivacyKind.ERASE_CUSTOMER)
 
@@ -1850,7 +1850,9 @@ def test_a_customer_without_orders_may_be_erased(body):
 @pytest.mark.parametrize("orders", ["1", {"id": 1}, [None], [-1], ["x"], [1, []]])
 def test_a_privacy_request_that_cannot_be_read_is_a_value_error(orders):
     with pytest.raises(ValueError):  # noqa: PT011 - of whichever kind
-        SHOPIFY.parse(delivery("customers/redact", {"orders_to_redact": orders}))
+        SHOPIFY.parse(
+            delivery("customers/redact", {"shop_domain": "demo.myshopify.com", "orders_to_redact": orders})
+        )
 
 
 # Subscriptions

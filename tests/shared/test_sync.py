@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
@@ -493,6 +493,92 @@ def test_a_tick_that_failed_is_dispatched_again(store, now, monkeypatch):
             sync.dispatch(when)
 
     assert sync.dispatch(when) == 1
+
+
+def test_a_dispatcher_that_was_cut_off_goes_on_where_it_stopped(aws, platform, now, monkeypatch, queued):
+    for number in range(30):
+        connected(f"store{number}", now, interval=3_600)
+    sync.dispatch(now)
+    queued()
+    really, calls = sync._queue, []
+
+    def cut_off(ids, minute):
+        calls.append(minute)
+        if len(calls) == 30:
+            raise RuntimeError("out of time")
+        really(ids, minute)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sync, "_queue", cut_off)
+        with pytest.raises(RuntimeError):
+            sync.dispatch(now + timedelta(minutes=59))
+    done = [id for message in queued() for id in message["stores"]]
+    sync.dispatch(now + timedelta(minutes=59))
+    rest = [id for message in queued() for id in message["stores"]]
+
+    assert done
+    assert rest
+    assert not set(done) & set(rest)
+
+
+def test_a_turn_that_waited_too_long_in_the_queue_is_not_made_up_for(store, platform, now, queued):
+    platform.put(Resource.ORDERS, "1", now)
+    clock = Clock(now)
+    sync.run(store.id, NoHttp(), clock, now + timedelta(minutes=10))
+    minute = wheel_minute(store, now - timedelta(minutes=5))
+    Dispatcher(Dispatcher.KEY).update(actions=[Dispatcher.last_tick.set(minute - 1)])
+    platform.calls.clear()
+
+    assert sync.dispatch(at(minute)) == 1
+    [message] = queued()
+    sync.work_off(exact_json.dumps(message), NoHttp(), clock, now + timedelta(minutes=10))
+
+    assert platform.calls == []
+    assert state_of(store).lease_owner is None
+
+
+def wheel_minute(store, after):
+    """The first minute at which the store is due, not before ``after``."""
+    first = int(after.timestamp()) // 60
+    return next(m for m in range(first, first + 5) if state_of(store).slot in set(wheel.due(m, iter([5]))))
+
+
+def at(minute):
+    return datetime.fromtimestamp(minute * 60, UTC)
+
+
+def test_a_run_leaves_time_for_the_others_of_its_message(aws, platform, now, monkeypatch):
+    stores = [connected(name, now) for name in ("one", "two")]
+    deadlines = []
+    monkeypatch.setattr(
+        sync, "run", lambda id, http, now, deadline, **_: deadlines.append(deadline) or sync.Run(id, "", now())
+    )
+    far = now + timedelta(minutes=14)
+
+    for ids in ([each.id for each in stores], ["one"]):
+        sync.work_off(exact_json.dumps({"stores": ids, "trigger": "schedule"}), NoHttp(), lambda: now, far)
+
+    assert deadlines == [now + sync.FAIR_SHARE, now + sync.FAIR_SHARE, far]
+
+
+def test_a_first_import_shows_the_newest_orders_first_and_how_far_it_is(store, platform, now, monkeypatch):
+    for number in range(6):
+        platform.put(Resource.ORDERS, str(number), now - timedelta(days=6 - number))
+    newest = [platform.shop[Resource.ORDERS]["5"]]
+    monkeypatch.setattr(FakePlatform, "newest_orders", lambda *_: newest, raising=False)
+    seen = []
+
+    def look(call):
+        seen.append((call, set(records.live_ids(store.id, Resource.ORDERS)), sync.progress(state_of(store), now)))
+
+    platform.before = look
+    ended = sync.run(store.id, NoHttp(), Clock(now), now + timedelta(minutes=10))
+
+    first, second = [each for each in seen if each[0] == "fetch orders"][:2]
+    assert first[1] == {"5"}
+    assert second[2].orders.done == 2
+    assert ended.outcome is Outcome.COMPLETE
+    assert sync.progress(state_of(store), now) is None
 
 
 def test_one_store_that_fails_by_our_fault_comes_again_alone(aws, platform, now, monkeypatch, queued):
