@@ -10,6 +10,7 @@ is tried if the refused one has never worked, and only then must a person act. E
 platform's or ours, and is tried again later.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -49,7 +50,7 @@ TO_CALL: Final = timedelta(seconds=20)
 MARGIN: Final = timedelta(minutes=2)
 """A token that ends sooner is not used for another call."""
 MOST_LEAD: Final = timedelta(days=1)
-"""A token is refreshed when a quarter of its life is left, or this much of a long one."""
+"""Whoever uses a token refreshes it when a quarter of its life is left, or this much of a long one."""
 IDLE_WITHOUT_END: Final = timedelta(days=7)
 """How often an idle store is refreshed where the platform does not say when its grant ends."""
 NOTICES: Final = (30, 7, 1)
@@ -60,6 +61,8 @@ LONGEST_WAIT: Final = timedelta(days=1)
 _FIRST_RETRY, _LAST_RETRY = timedelta(minutes=1), timedelta(hours=1)
 _UNANSWERED = {Refusal.UNREACHABLE, Refusal.TRANSIENT}
 _AT_ONCE = 8
+_TURN = 32
+"""How many stores of a shard are looked at before the next shard's."""
 _NEED_A_PERSON = {Status.NEEDS_REAUTHORIZATION, Status.DISCONNECTED}
 
 Clock = Callable[[], datetime]
@@ -121,10 +124,23 @@ def open_connection(store: Store, row: Credentials, now: datetime) -> Connection
 
 
 def fresh(store: Store, row: Credentials, http: Http, now: datetime) -> Credentials:
-    """The store's credentials with a token that outlasts the next call; refreshed where they have none."""
-    if row.token_expires_at is None or row.token_expires_at - now > MARGIN:
+    """The store's credentials with a token that outlasts the next call.
+
+    Whoever uses a token refreshes it in its last quarter, so that the schedule has only those left that nobody
+    uses; a refresh that fails is no harm while the old token lives.
+    """
+    if row.token_expires_at is None:
         return row
-    return refreshed(store, row, http, now)
+    left = row.token_expires_at - now
+    rests = row.refresh_not_before is not None and row.refresh_not_before > now
+    if left > max(MARGIN, _lead(row.token_life)) or (rests and left > MARGIN):
+        return row
+    try:
+        return refreshed(store, row, http, now)
+    except PlatformError as error:
+        if error.refusal is Refusal.CREDENTIALS or left <= MARGIN:
+            raise
+    return _reread(store.id) or row
 
 
 def instead(store: Store, refused: Credentials, http: Http, now: datetime) -> Credentials | None:
@@ -168,17 +184,21 @@ def show(store_id: str, token_expires_at: datetime | None, reauthorize_by: datet
 
 
 def refresh_due(http: Http, now: Clock, deadline: datetime) -> int:
-    """Refreshes what the index nominates, the most urgent first, until ``deadline``; how many were looked at."""
+    """Refreshes what the index nominates until ``deadline``; how many stores were looked at.
+
+    The shards take turns, the most urgent of each first, so that none waits for another to be done.
+    """
+    due = Credentials.refresh_due_at <= clock.to_text(now())
+    shards = deque(iter(Credentials.refresh_due.query(str(n), due, page_size=_TURN)) for n in range(current().shards))
     looked_at = 0
-    for shard in range(current().shards):
-        nominated = Credentials.refresh_due.query(
-            str(shard), Credentials.refresh_due_at <= clock.to_text(now()), page_size=_AT_ONCE * 4
-        )
-        ids = (key.store_id for key in nominated)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            while now() < deadline and (batch := list(islice(ids, _AT_ONCE * 4))):
-                list(pool.map(lambda each: _attend_alone(each, http, now, deadline), batch))
-                looked_at += len(batch)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while shards and now() < deadline:
+            nominated = shards.popleft()
+            ids = [key.store_id for key in islice(nominated, _TURN)]
+            list(pool.map(lambda each: _attend_alone(each, http, now, deadline), ids))
+            looked_at += len(ids)
+            if ids:
+                shards.append(nominated)
     return looked_at
 
 
@@ -376,7 +396,8 @@ def _is_later(known: datetime | None, told: datetime | None) -> bool:
 def _first_due(values: Mapping[str, Any], now: datetime) -> datetime:
     if values["token_expires_at"] is None:
         return now
-    return _with_notice(values["token_expires_at"] - _lead(values["token_life"]), values["refresh_expires_at"], None)
+    due = values["token_expires_at"] - _lead(values["token_life"]) / 3
+    return _with_notice(due, values["refresh_expires_at"], None)
 
 
 def _due(store: Store, row: Credentials) -> datetime:
@@ -389,7 +410,8 @@ def _refresh_due(store: Store, row: Credentials) -> datetime:
     if row.token_expires_at is None or row.refreshed_at is None:
         due = row.refreshed_at or store.created_at
     elif stores.slot_of(store) is not None:
-        due = row.token_expires_at - _lead(row.token_life)
+        # its syncs have had two thirds of the last quarter to do it
+        due = row.token_expires_at - _lead(row.token_life) / 3
     elif row.refresh_expires_at is not None:
         due = row.refreshed_at + (row.refresh_expires_at - row.refreshed_at) / 3
     else:

@@ -1,9 +1,11 @@
 """A platform at the adapter's port: a shop in memory whose every answer a test decides."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from shared import apps, clients, clock, connecting, settings, stores
@@ -249,3 +251,63 @@ class FakeOAuthPlatform(FakePlatform):
     def refresh(self, connection: Connection, http: Http, now: datetime) -> Tokens:
         self._called("refresh")
         return self.refreshes(connection, now)
+
+
+class Killed(BaseException):
+    """The process ends here: nothing of ours may catch it."""
+
+
+@dataclass
+class Steps:
+    """What runs, step by step: each AWS call before it takes effect, and after, before we hear of it.
+
+    A test adds its own by calling it, and says with :attr:`then` what befalls whom at step :attr:`at`.
+    """
+
+    at: int = -1
+    then: Callable[[str], None] | None = None
+    taken: list[str] = field(default_factory=list)
+    counting: bool = True
+    """Off while the test itself looks at AWS."""
+    dead: bool = False
+    """A killed process takes no further step, whatever its context managers would still like to do."""
+    after_each: Callable[[str], None] = lambda step: None
+    """Called after each AWS call that was answered."""
+
+    def __call__(self, step: str) -> None:
+        if self.dead:
+            raise Killed(step)
+        self.taken.append(step)
+        if len(self.taken) - 1 == self.at and self.then:
+            self.then(step)
+
+    def kill(self, step: str) -> None:
+        """The process ends at this step."""
+        self.dead = True
+        raise Killed(step)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What happens within is the test's, and is no step."""
+        before, self.counting = self.counting, False
+        try:
+            yield
+        finally:
+            self.counting = before
+
+    def watch(self, *services: str) -> None:
+        """Takes the calls of these AWS clients for steps, as long as the account lives."""
+        for service in services:
+            events = getattr(clients, service)().meta.events
+            events.register("before-call", self._before)
+            events.register("after-call", self._after)
+
+    def _before(self, model: Any, **_: object) -> None:
+        if self.counting:
+            self(f"before {model.name}")
+
+    def _after(self, model: Any, **_: object) -> None:
+        if self.counting:
+            with self.aside():
+                self.after_each(model.name)
+            self(f"after {model.name}")

@@ -550,9 +550,12 @@ def at(minute):
 def test_a_run_leaves_time_for_the_others_of_its_message(aws, platform, now, monkeypatch):
     stores = [connected(name, now) for name in ("one", "two")]
     deadlines = []
-    monkeypatch.setattr(
-        sync, "run", lambda id, http, now, deadline, **_: deadlines.append(deadline) or sync.Run(id, "", now())
-    )
+
+    def note(store_id, http, now, deadline, **_):
+        deadlines.append(deadline)
+        return sync.Run(store_id, "schedule", now())
+
+    monkeypatch.setattr(sync, "run", note)
     far = now + timedelta(minutes=14)
 
     for ids in ([each.id for each in stores], ["one"]):
