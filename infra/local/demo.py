@@ -63,8 +63,7 @@ def run(endpoints: Mapping[str, Any]) -> int:
     ):
         try:
             rows = [
-                _play(platform, api, sandbox)
-                for platform in (WooCommerce(), Shopify(), TikTokShop(endpoints["https"]))
+                _play(platform, api, sandbox) for platform in (WooCommerce(), Shopify(), TikTokShop(endpoints["https"]))
             ]
         except (Differs, httpx.HTTPError) as error:
             print(f"\n  The demo failed: {error}")

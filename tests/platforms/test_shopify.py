@@ -1850,9 +1850,7 @@ def test_a_customer_without_orders_may_be_erased(body):
 @pytest.mark.parametrize("orders", ["1", {"id": 1}, [None], [-1], ["x"], [1, []]])
 def test_a_privacy_request_that_cannot_be_read_is_a_value_error(orders):
     with pytest.raises(ValueError):  # noqa: PT011 - of whichever kind
-        SHOPIFY.parse(
-            delivery("customers/redact", {"shop_domain": "demo.myshopify.com", "orders_to_redact": orders})
-        )
+        SHOPIFY.parse(delivery("customers/redact", {"shop_domain": "demo.myshopify.com", "orders_to_redact": orders}))
 
 
 # Subscriptions
