@@ -9,6 +9,8 @@ from shared.platforms.base import PlatformName
 
 app = api.resolver()
 
+_ADVICE = "To try again, go back to where you began and start again."
+
 
 @app.post("/authorizations/WOO_COMMERCE/callback", **api.describes_page("A WooCommerce store sends its keys"))
 def receive_grant() -> Response[str]:
@@ -25,7 +27,8 @@ def finish_authorization(platform: PlatformName) -> Response[str]:
     try:
         ending = authorizations.come_back(platform, api.query(app), http, clock.now())
     except problems.Problem as problem:
-        return api.page(f"<h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p>", problem.status)
+        text = f"<h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p><p>{_ADVICE}</p>"
+        return api.page(text, problem.status)
     if ending.store is None:
         return api.page(_choice(ending))
     return api.page("<h1>Your store is connected</h1><p>You can close this page.</p>")

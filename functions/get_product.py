@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from shared import api, records, schemas, stores
+from shared import api, platforms, records, schemas, stores
 from shared.platforms.base import Resource
 
 app = api.resolver()
@@ -11,7 +11,8 @@ app = api.resolver()
 @app.get("/stores/<storeId>/products/<productId>", **api.describes(schemas.ProductView, 200, "Read a product"))
 def get_product(storeId: str, productId: str) -> Response[str]:
     store = stores.load(storeId, api.caller(app))
-    return api.reply(schemas.ProductView.model_validate(records.get(store.id, Resource.PRODUCTS, productId)))
+    id = platforms.whole_id(store.platform, Resource.PRODUCTS, productId)
+    return api.reply(schemas.ProductView.model_validate(records.get(store.id, Resource.PRODUCTS, id)))
 
 
 lambda_handler = api.entrypoint(app)

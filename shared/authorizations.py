@@ -42,6 +42,7 @@ from shared.platforms.base import (
 )
 from shared.settings import current
 from shared.stores import Caller
+from shared.tables import condition_failed
 
 LIFE = timedelta(minutes=10)
 APP_NAME = "storelink"
@@ -106,10 +107,10 @@ def come_back(platform: PlatformName, query: Sequence[tuple[str, str]], http: Ht
     try:
         callback = adapter.read_callback(app, query, now)
     except ValueError as error:
-        raise problems.CallbackInvalid(f"{error} Start again.") from error
+        raise problems.CallbackInvalid(str(error)) from error
     attempt = _find(platform, callback.state, now)
     if callback.domain not in ("", attempt.domain):
-        raise problems.CallbackInvalid("It is about another shop than the one you started with. Start again.")
+        raise problems.CallbackInvalid("It is about another shop than the one you started with.")
     with connecting.keys_available():
         # tokens that cannot be sealed would be lost, and the code with them
         credentials.make_ready(Purpose.API, _sealed_as(attempt), now)
@@ -141,9 +142,9 @@ def outcome(platform: PlatformName, query: Mapping[str, str], now: datetime) -> 
     if attempt.problem is not None:
         raise problems.AuthorizationFailed(attempt.problem)
     if not granted:
-        raise problems.AuthorizationDenied("Access was declined at the store. Start again to connect it.")
+        raise problems.AuthorizationDenied("Access was declined at the store.")
     if attempt.store is None:
-        raise problems.AuthorizationInvalid("The store did not send its keys. Start again to connect it.")
+        raise problems.AuthorizationInvalid("The store did not send its keys.")
     return attempt
 
 
@@ -183,7 +184,7 @@ def _exchange(
     adapter: GrantsByOAuth, app: App, attempt: Authorization, callback: Callback, http: Http, now: datetime
 ) -> Ending:
     if not callback.code:
-        raise problems.AuthorizationDenied("Access was declined at the platform. Start again to connect the store.")
+        raise problems.AuthorizationDenied("Access was declined at the platform.")
     reconnected = _to_reconnect(attempt)
     _refuse_anothers(adapter, attempt, reconnected)
     platform, domain = PlatformName(attempt.platform), attempt.domain
@@ -259,7 +260,7 @@ def _offer(
 def _choose(platform: PlatformName, query: Mapping[str, str], now: datetime) -> Ending:
     attempt = _find(platform, query.get("state", ""), now)
     if attempt.pending is None:
-        raise problems.AuthorizationInvalid("There is nothing left to choose. Start again.")
+        raise problems.AuthorizationInvalid("There is nothing left to choose.")
     with connecting.keys_available():
         plain = credentials.unseal(Purpose.API, _sealed_as(attempt), attempt.platform, attempt.pending, now)
     pending = exact_json.loads(plain["pending"])
@@ -284,9 +285,9 @@ def _take(attempt: Authorization) -> None:
     try:
         attempt.update(actions=[Authorization.pending.remove()], condition=Authorization.pending.exists())
     except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise
-        raise problems.AuthorizationInvalid("The choice was made already. Start again.") from error
+        raise problems.AuthorizationInvalid("The choice was made already.") from error
 
 
 @contextmanager
@@ -306,7 +307,7 @@ def _find(platform: PlatformName, state: str, now: datetime) -> Authorization:
         attempt = None
     # DynamoDB removes what has expired within days, so the time is checked here
     if attempt is None or attempt.platform != platform or attempt.expires_at <= now:
-        raise problems.AuthorizationInvalid("It is unknown or more than ten minutes old. Start again.")
+        raise problems.AuthorizationInvalid("It is unknown or more than ten minutes old.")
     return attempt
 
 
@@ -318,9 +319,9 @@ def _use(platform: PlatformName, state: str, now: datetime) -> Authorization:
             condition=Authorization.state.exists() & Authorization.used_at.does_not_exist(),
         )
     except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise
-        raise problems.AuthorizationInvalid("It was used already. Start again.") from error
+        raise problems.AuthorizationInvalid("It was used already.") from error
     return attempt
 
 

@@ -14,6 +14,7 @@ from shared import exact_json, records, stores
 from shared.models import PrivacyEvidence, Store
 from shared.observability import logger
 from shared.platforms.base import PrivacyKind, PrivacyRequest
+from shared.tables import condition_failed
 
 KEPT = timedelta(days=3 * 365)
 
@@ -61,7 +62,7 @@ def carry_out(
     try:
         evidence.save(condition=PrivacyEvidence.request.does_not_exist())
     except PutError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise
         return False
     return True

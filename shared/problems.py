@@ -3,7 +3,7 @@
     Problem
     ├── what the caller sent     BodyMalformed, RequestInvalid, BodyTooLarge, MediaTypeUnsupported,
     │                            MetadataTooLarge, SettingsTooLarge, CursorInvalid, IdempotencyKeyInvalid,
-    │                            IdempotencyKeyReused, VersionConflict
+    │                            IdempotencyKeyReused, VersionConflict, CallbackInvalid
     ├── what is not there        StoreNotFound, ProductNotFound, OrderNotFound, DeliveryNotFound, DesignNotFound,
     │                            RouteNotFound, MethodNotAllowed, ConnectionUnknown, AuthorizationInvalid
     ├── who may                  CallerUnknown, TeamNotYours, OwnerOnly, AuthorizationDenied

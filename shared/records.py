@@ -20,6 +20,7 @@ from pynamodb.expressions.condition import Condition
 from shared import clock, exact_json, paging, problems
 from shared.models import Order, Product, SyncedRecord
 from shared.platforms.base import Json, Record, Resource
+from shared.tables import condition_failed
 
 TABLES: dict[Resource, type[Product] | type[Order]] = {Resource.PRODUCTS: Product, Resource.ORDERS: Order}
 LONGEST_ID = 256
@@ -295,7 +296,7 @@ def _put(row: SyncedRecord, condition: Condition) -> bool:
     try:
         row.save(condition=condition)
     except PutError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
+        if condition_failed(error):
             return False
         raise
     return True

@@ -16,6 +16,7 @@ from shared.models import Credentials, Rotation, Store
 from shared.observability import logger
 from shared.platforms.base import PlatformName
 from shared.settings import current
+from shared.tables import condition_failed
 
 KEY_AGE = timedelta(days=365)
 _BATCH = 25
@@ -96,7 +97,7 @@ def _renew_store(store_id: str, now: datetime) -> int:
     try:
         row.update(actions=[attributes[purpose].set(blob) for purpose, blob in fresh.items()], condition=unchanged)
     except UpdateError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
+        if condition_failed(error):
             return 0  # somebody replaced them meanwhile, and sealed with the current key
         raise
     return len(fresh)

@@ -237,13 +237,23 @@ def begin_removal(store_id: str, caller: Caller | None, expected: int | None, no
     _change(store_id, caller, expected, now, change)
 
 
-def set_status(store_id: str, status: Status, reason: str | None, now: datetime, further: Sequence[Step] = ()) -> bool:
+def set_status(
+    store_id: str,
+    status: Status,
+    reason: str | None,
+    now: datetime,
+    further: Sequence[Step] = (),
+    *,
+    only_from: frozenset[Status] = frozenset(Status),
+) -> bool:
     """The status that a worker found; whether that is news. A store that needs a human leaves the wheel.
 
     ``further`` is written in the same transaction, and its refusals refuse the status too.
     """
 
     def change(store: Store) -> list[Step]:
+        if store.status not in only_from:
+            raise _NoChange
         if store.status == status and store.status_reason == reason and not further:
             raise _NoChange
         store.status, store.status_reason = status, reason

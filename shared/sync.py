@@ -50,6 +50,7 @@ from shared.platforms.base import (
 )
 from shared.records import Counts
 from shared.settings import current
+from shared.tables import condition_failed
 
 LEASE = timedelta(minutes=5)
 FULL_EVERY = timedelta(days=1)
@@ -71,6 +72,8 @@ DEFAULT_WAIT = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(seconds=15)
 """A run waits this long for a platform's budget; for longer it ends, and goes on when the time has come."""
 _BUSY = "BUSY_OR_WAITING"
+_HEALTHY = frozenset({Status.CONNECTED, Status.UNREACHABLE})
+"""Between these a store moves by itself; out of the others only a person can bring it."""
 _TRIES_WHILE_BUSY = 30
 IMPORT = "import"
 """Beside the cursors in a checkpoint: how far a first import is."""
@@ -148,7 +151,7 @@ def _dispatch_minute(row: Dispatcher, minute: int, tick: int, lengths: Sequence[
     try:
         row.update(actions=[Dispatcher.last_tick.set(minute)], condition=later)
     except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise
     return len(due)
 
@@ -165,7 +168,7 @@ def request(store: Store, full: bool, allow_deletes: bool, now: datetime) -> Non
             actions=[SyncState.requested_at.set(now)], condition=SyncState.store_id.exists() & rested
         )
     except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise
         raise problems.SyncLimited("A store can be synced by request once a minute.") from error
     connecting.enqueue([store.id], "request", full=full, allowDeletes=allow_deletes)
@@ -552,7 +555,7 @@ class _Work:
         try:
             self.state.update(actions=actions, condition=mine)
         except UpdateError as error:
-            if error.cause_response_code == "ConditionalCheckFailedException":
+            if condition_failed(error):
                 raise LeaseLost from error
             raise
 
@@ -584,7 +587,7 @@ def _take_lease(store_id: str, now: datetime) -> SyncState | None:
             condition=SyncState.store_id.exists() & free & rested,
         )
     except UpdateError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
+        if condition_failed(error):
             return None
         raise
     return state
@@ -595,7 +598,7 @@ def _give_back(state: SyncState) -> None:
     try:
         state.update(actions=[SyncState.lease_owner.remove(), SyncState.lease_until.remove()], condition=mine)
     except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise
 
 
@@ -706,9 +709,9 @@ def _reachability(work: _Work, unreached: bool) -> None:
     if unreached and int(work.state.failures or 0) >= REACHES_BEFORE_UNREACHABLE:
         reason = {"NOT_THE_PLATFORM": "NOT_THE_PLATFORM", "ADDRESS": "ADDRESS_REFUSED"}
         code = reason.get(work.this.reason or "", "STORE_UNREACHABLE")
-        stores.set_status(work.store.id, Status.UNREACHABLE, code, now)
+        stores.set_status(work.store.id, Status.UNREACHABLE, code, now, only_from=_HEALTHY)
     elif work.this.outcome is Outcome.COMPLETE and work.store.status == Status.UNREACHABLE:
-        stores.set_status(work.store.id, Status.CONNECTED, None, now)
+        stores.set_status(work.store.id, Status.CONNECTED, None, now, only_from=_HEALTHY)
 
 
 def _record(work: _Work) -> None:

@@ -4,9 +4,11 @@ On its own every model makes a session, a client and a connection pool: 55 ms an
 """
 
 from functools import cache
+from typing import Any
 
 from botocore.client import BaseClient
 from pynamodb.connection import Connection, TableConnection
+from pynamodb.exceptions import PynamoDBException
 from pynamodb.models import Model
 
 from shared import clients, settings
@@ -38,6 +40,15 @@ class Table(Model):
 def connection() -> SharedConnection:
     """What a `TransactWrite` or `TransactGet` is given."""
     return SharedConnection()
+
+
+def condition_failed(error: PynamoDBException) -> bool:
+    """Whether a write was refused because its condition did not hold.
+
+    PynamoDB's own way to ask fails where a call got no answer at all, and so no response to look into.
+    """
+    response: dict[str, Any] = getattr(error.cause, "response", None) or {}
+    return bool(response.get("Error", {}).get("Code") == "ConditionalCheckFailedException")
 
 
 def table_name(table: str) -> str:

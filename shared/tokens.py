@@ -20,7 +20,6 @@ from time import monotonic
 from typing import Any, Final
 from uuid import uuid4
 
-from botocore.exceptions import ClientError
 from pynamodb.exceptions import DoesNotExist, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -40,6 +39,7 @@ from shared.platforms.base import (
     Tokens,
 )
 from shared.settings import current
+from shared.tables import condition_failed
 from shared.transactions import Update
 
 LEASE: Final = timedelta(minutes=2)
@@ -533,8 +533,7 @@ def _reread(store_id: str) -> Credentials | None:
 
 
 def _unless_condition(error: UpdateError) -> None:
-    # an answer that never came has no code, and PynamoDB fails at looking for one
-    if not isinstance(error.cause, ClientError) or error.cause_response_code != "ConditionalCheckFailedException":
+    if not condition_failed(error):
         raise error
 
 

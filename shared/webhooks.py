@@ -6,9 +6,10 @@ delivery holds up nothing, and is dead-lettered with its cause after the last at
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
@@ -32,6 +33,9 @@ from shared.platforms.base import (
     Resource,
 )
 from shared.settings import current
+from shared.tables import condition_failed
+
+Found = TypeVar("Found")
 
 ATTEMPTS = 6
 _FIRST_RETRY = timedelta(seconds=30)
@@ -177,8 +181,7 @@ class _Application:
         self.delivery = delivery
         self.received_at = clock.from_text(delivery.received_at)
         self.now = now
-        self._used = b""
-        """The sealed credentials that the last call was made with."""
+        self._row = Credentials(store.id)
 
     def apply(self, event: Event) -> bool:
         """Whether the event changed anything."""
@@ -203,7 +206,7 @@ class _Application:
 
     def _look_up(self, resource: Resource, id: str) -> bool:
         try:
-            record = self.adapter.fetch_one(self._connection(), resource, id, self.http)
+            record = self._asked(lambda opened: self.adapter.fetch_one(opened, resource, id, self.http))
         except PlatformError as error:
             if error.refusal is Refusal.NOT_FOUND:
                 return records.bury(self.store.id, resource, id, self.now, self.now)
@@ -220,12 +223,13 @@ class _Application:
             self.received_at,
             self.now,
             # what may not do something is still there: only an access that has ended lets its data be erased
-            is_gone=lambda: self._refusal() is Refusal.CREDENTIALS,
+            is_gone=lambda: self._refusal(renew=True) is Refusal.CREDENTIALS,
         )
 
     def _probe(self, *, disconnected: bool) -> bool:
         """Whether the platform refuses us now: what it announced may be long past."""
-        refusal = self._refusal()
+        # a seller who took us out has ended the grant too: trying to renew it would only say so a second time
+        refusal = self._refusal(renew=not disconnected)
         if refusal is None:
             return False
         if disconnected:
@@ -236,10 +240,10 @@ class _Application:
         code = "CREDENTIALS_REFUSED" if refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
         return stores.set_status(self.store.id, Status.NEEDS_REAUTHORIZATION, code, self.now)
 
-    def _refusal(self) -> Refusal | None:
+    def _refusal(self, *, renew: bool) -> Refusal | None:
         """Why the platform refuses us, if it does."""
         try:
-            self.adapter.probe(self._connection(), self.http)
+            self._asked(lambda opened: self.adapter.probe(opened, self.http), renew=renew)
         except PlatformError as error:
             if error.refusal not in {Refusal.CREDENTIALS, Refusal.PERMISSION}:
                 raise Failed(f"{error.refusal}: {error.detail}") from error
@@ -248,18 +252,44 @@ class _Application:
             return error.refusal
         return None
 
-    def _connection(self) -> base.Connection:
+    def _asked(self, call: Callable[[base.Connection], Found], *, renew: bool = True) -> Found:
+        """What a call to the platform gives, once more with another token if that is all that it lacks."""
         try:
-            row = Credentials.get(self.store.id, consistent_read=True)
-            self._used = row.api_credentials
-            row = tokens.fresh(self.store, row, self.http, self.now)
-            self._used = row.api_credentials
-            return tokens.open_connection(self.store, row, self.now)
-        except (CredentialsUnreadable, KeyUnavailable, AppMissing) as error:
-            raise Failed("The store's credentials cannot be opened now.") from error
+            return call(self._connection())
+        except PlatformError as error:
+            if error.refusal is not Refusal.CREDENTIALS or not renew:
+                raise
+            with _opened():
+                row = tokens.instead(self.store, self._row, self.http, self.now)
+                if row is None:
+                    raise
+                return call(self._open(row))
+
+    def _connection(self) -> base.Connection:
+        with _opened():
+            self._row = Credentials.get(self.store.id, consistent_read=True)
+            return self._open(tokens.fresh(self.store, self._row, self.http, self.now))
+
+    def _open(self, row: Credentials) -> base.Connection:
+        self._row = row
+        return tokens.open_connection(self.store, row, self.now)
+
+    @property
+    def _used(self) -> bytes | None:
+        """The sealed credentials that the last call was made with, once there was one."""
+        return self._row.api_credentials
 
     def _stored(self) -> bytes:
         return Credentials.get(self.store.id, consistent_read=True).api_credentials
+
+
+@contextmanager
+def _opened() -> Iterator[None]:
+    """Turns credentials that cannot be opened into a reason to try again."""
+    try:
+        yield
+    except (CredentialsUnreadable, KeyUnavailable, AppMissing) as error:
+        raise Failed("The store's credentials cannot be opened now.") from error
 
 
 def _try_later(delivery: Delivery, cause: str) -> None:
@@ -294,5 +324,5 @@ def _conclude(delivery: Delivery, outcome: Processing, cause: str | None) -> Non
     try:
         delivery.update(actions=actions, condition=Delivery.delivery.exists())
     except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
+        if not condition_failed(error):
             raise

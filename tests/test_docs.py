@@ -137,7 +137,7 @@ def test_every_route_is_in_the_api_with_its_function():
 
 def test_every_event_that_is_published_is_explained_and_no_other():
     source = Path(changes.__file__).read_text()
-    published = set(re.findall(r'"((?:store|sync)\.\w+)"', source))
+    published = set(re.findall(r'"((?:store|sync|privacy)\.\w+)"', source))
     kinds = [resource.removesuffix("s") for resource in Resource]
     published |= {f"{kind}.{what}" for what in re.findall(r'f"\{kind\}\.(\w+)"', source) for kind in kinds}
 

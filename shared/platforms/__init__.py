@@ -10,7 +10,9 @@ from shared.platforms.base import (
     Platform,
     PlatformName,
     ReceivesWebhooks,
+    Resource,
     RevokesGrants,
+    ShortensIds,
 )
 from shared.platforms.shopify import Shopify
 from shared.platforms.tiktok_shop import TikTokShop
@@ -34,6 +36,12 @@ _ABILITIES: Mapping[str, type] = {
 def get(name: PlatformName) -> Platform | None:
     """The adapter of a platform, where there is one."""
     return PLATFORMS.get(name)
+
+
+def whole_id(name: str, resource: Resource, text: str) -> str:
+    """The id of a platform's record that a caller means who asks for one by its address."""
+    platform = get(PlatformName(name))
+    return platform.whole_id(resource, text) if isinstance(platform, ShortensIds) else text
 
 
 def capabilities(name: PlatformName) -> Capabilities:

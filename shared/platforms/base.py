@@ -363,6 +363,15 @@ class ShowsNewest(Protocol):
 
 
 @runtime_checkable
+class ShortensIds(Protocol):
+    """Its ids do not fit into the path of an address, so records can be asked for by a short form."""
+
+    def whole_id(self, resource: Resource, text: str) -> str:
+        """The id that is meant by a short form; any other text as it is."""
+        ...
+
+
+@runtime_checkable
 class ReceivesWebhooks(Protocol):
     """Verifies and reads deliveries: pure functions of headers, raw bytes, secrets and time."""
 

@@ -414,6 +414,10 @@ class Shopify:
             return []  # what Shopify's own tools send to try an address out
         return [Event(resource, _gid(_KINDS[resource], named), deleted=change == "delete")]
 
+    def whole_id(self, resource: Resource, text: str) -> str:
+        """The global id for its number, since an address cannot hold the slashes."""
+        return f"gid://shopify/{_KINDS[resource].type}/{text}" if _ID.fullmatch(text) else text
+
     def app_secrets(self, app: App) -> Sequence[str]:
         """For an hour after a rotation, deliveries may still be signed with the secret before."""
         return _secrets(app)
@@ -1296,7 +1300,7 @@ def _proved_shop(app: App, query: Sequence[tuple[str, str]], now: datetime) -> s
         raise ValueError("The address does not carry Shopify's signature.")
     signed_at = given.get("timestamp", "")
     if not re.fullmatch(r"[0-9]{1,12}", signed_at, re.ASCII) or abs(now.timestamp() - int(signed_at)) > _FRESH_SECONDS:
-        raise ValueError("The address from Shopify is too old: start again.")
+        raise ValueError("The address from Shopify is too old.")
     shop = given.get("shop", "")
     if not shop.isascii() or not _SHOP.fullmatch(shop.lower()):
         raise ValueError("The address from Shopify names no store.")

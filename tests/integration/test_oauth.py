@@ -109,6 +109,8 @@ def test_a_store_is_connected_synced_and_kept_current(stack: Deployment, user: U
     assert store["reauthorizeBy"] > store["tokenExpiresAt"]
     until(lambda: seller.agrees(user, store), "the copy differs")
     order = next(iter(seller.live("orders")))
+    shown = ok(user.http.get(f"/stores/{store['id']}/orders/{order.rpartition('/')[2]}"))
+    assert shown["id"] == order
     seller.act("POST", f"/orders/{order.rpartition('/')[2]}/cancel")
     until(lambda: user.records(store, "orders")[order]["status"] == "cancelled", "the webhook did not arrive")
     until(lambda: seller.agrees(user, store), "the copy differs")
@@ -153,7 +155,7 @@ def test_a_callback_that_is_forged_foreign_or_used_connects_nothing(stack: Deplo
     assert came_back().status_code == 200
     again = came_back()
     assert again.status_code == 404
-    assert "Start again" in again.text
+    assert "start again" in again.text
     assert query["code"] not in again.text
     second = stack.internet.get(seller.approve(seller.start(user)))
     assert (second.status_code, "connected already" in second.text) == (409, True)

@@ -2034,3 +2034,10 @@ def test_the_query_of_the_consent_screen_has_no_grant_options():
     url = SHOPIFY.authorization_url(APP, STORE.domain, state="s", return_url="https://us.example/cb", challenge="")
 
     assert "grant_options[]" not in parse_qs(urlsplit(url).query)
+
+
+def test_a_record_may_be_asked_for_by_the_number_of_its_global_id():
+    assert SHOPIFY.whole_id(ORDERS, "5600000065537") == "gid://shopify/Order/5600000065537"
+    assert SHOPIFY.whole_id(PRODUCTS, "1") == "gid://shopify/Product/1"
+    for other in ("", "x", "-1", "gid://shopify/Order/1", "1/2"):
+        assert SHOPIFY.whole_id(ORDERS, other) == other

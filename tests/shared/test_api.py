@@ -43,7 +43,7 @@ class Function:
             return Response(200, "application/json", exact_json.dumps({**seen, "version": api.expected_version(app)}))
 
         self.app = app
-        self.handler = api.entrypoint(app, idempotent=True)
+        self.handler = api.entrypoint(app, api.Once())
 
     def __call__(self, method="POST", path="/things", body=None, **more):
         return self.answer(api_event(method, path, body, **more))

@@ -590,7 +590,7 @@ def test_the_code_is_exchanged_for_the_shop_and_the_address_of_the_start(oauth):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"proof": "wrong"}, "The signature does not match. Start again."),
+        ({"proof": "wrong"}, "The signature does not match."),
         ({"shop": "https://other.example.com"}, "another shop"),
         ({"shop": HOME + "/"}, "another shop"),
     ],
@@ -712,7 +712,7 @@ def test_two_threads_with_the_same_callback_connect_one_store_by_one_exchange(oa
 def test_denied_consent_stores_nothing_and_ends_the_attempt(oauth):
     state = begun().state
 
-    with pytest.raises(problems.AuthorizationDenied, match="Start again"):
+    with pytest.raises(problems.AuthorizationDenied, match="declined"):
         returned(state, code="")
 
     assert (oauth.spent, kept()) == ([], [])

@@ -381,7 +381,7 @@ def test_an_uninstall_that_is_long_past_is_not_believed(shop, app_platform, now)
     assert app_platform.calls == ["probe"]
 
 
-@pytest.mark.parametrize("refusal", set(Refusal) - {Refusal.CREDENTIALS, Refusal.PERMISSION})
+@pytest.mark.parametrize("refusal", sorted(set(Refusal) - {Refusal.CREDENTIALS, Refusal.PERMISSION}))
 def test_an_uninstall_that_cannot_be_confirmed_now_is_asked_about_again(shop, app_platform, now, refusal):
     app_platform.before = refused(refusal)
 
