@@ -1,6 +1,10 @@
-"""The registry: one line per platform."""
+"""The registry: three lines per platform.
 
-from collections.abc import Mapping
+An adapter is imported when its platform is first met: most functions meet few, and the receiver of webhooks
+must start fast however many there are.
+"""
+
+from collections.abc import Callable, Mapping
 
 from shared.platforms.base import (
     Capabilities,
@@ -14,15 +18,42 @@ from shared.platforms.base import (
     RevokesGrants,
     ShortensIds,
 )
-from shared.platforms.shopify import Shopify
-from shared.platforms.tiktok_shop import TikTokShop
-from shared.platforms.woocommerce import WooCommerce
 
-PLATFORMS: Mapping[PlatformName, Platform] = {
-    PlatformName.SHOPIFY: Shopify(),
-    PlatformName.WOO_COMMERCE: WooCommerce(),
-    PlatformName.TIKTOK_SHOP: TikTokShop(),
+
+def _shopify() -> Platform:
+    from shared.platforms.shopify import Shopify
+
+    return Shopify()
+
+
+def _tiktok_shop() -> Platform:
+    from shared.platforms.tiktok_shop import TikTokShop
+
+    return TikTokShop()
+
+
+def _woocommerce() -> Platform:
+    from shared.platforms.woocommerce import WooCommerce
+
+    return WooCommerce()
+
+
+ADAPTERS: Mapping[PlatformName, Callable[[], Platform]] = {
+    PlatformName.SHOPIFY: _shopify,
+    PlatformName.TIKTOK_SHOP: _tiktok_shop,
+    PlatformName.WOO_COMMERCE: _woocommerce,
 }
+
+
+class _Met(dict[PlatformName, Platform]):
+    """The adapters of the platforms that were met so far."""
+
+    def __missing__(self, name: PlatformName) -> Platform:
+        self[name] = adapter = ADAPTERS[name]()
+        return adapter
+
+
+PLATFORMS: Mapping[PlatformName, Platform] = _Met()
 
 _ABILITIES: Mapping[str, type] = {
     "webhooks": ReceivesWebhooks,
@@ -35,7 +66,10 @@ _ABILITIES: Mapping[str, type] = {
 
 def get(name: PlatformName) -> Platform | None:
     """The adapter of a platform, where there is one."""
-    return PLATFORMS.get(name)
+    try:
+        return PLATFORMS[name]
+    except KeyError:
+        return None
 
 
 def whole_id(name: str, resource: Resource, text: str) -> str:
