@@ -7,6 +7,7 @@ and was done, which orders it concerned. What is asked about a store that is gon
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 
 from pynamodb.exceptions import PutError
 
@@ -47,7 +48,7 @@ def carry_out(
     """
     outcome, orders = _done(platform, store, request, now, is_gone)
     evidence = PrivacyEvidence(
-        key,
+        _name(key, request),
         kind=request.kind,
         platform=platform,
         store=place,
@@ -66,6 +67,12 @@ def carry_out(
             raise
         return False
     return True
+
+
+def _name(key: str, request: PrivacyRequest) -> str:
+    """One delivery may ask for several things; the buyer's id is not kept."""
+    asked = sha256(f"{request.kind} {request.buyer}".encode()).hexdigest()[:8]
+    return f"{key}#{asked}"
 
 
 def _done(

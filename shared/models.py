@@ -389,7 +389,7 @@ class PrivacyEvidence(Table):
         table_name = table_name("privacy-requests")
 
     request = UnicodeAttribute(hash_key=True)
-    """The key of the delivery that brought it."""
+    """The key of the delivery that brought it, and which of its requests it is."""
     kind = UnicodeAttribute()
     platform = UnicodeAttribute()
     store = UnicodeAttribute()
