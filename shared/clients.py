@@ -17,6 +17,8 @@ _CONFIG = Config(
     read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=32,
+    # a quarter of what a page of records costs; what is wrong, AWS says too
+    parameter_validation=False,
 )
 
 # A session may be used by one thread at a time; the clients that it makes, by all.

@@ -267,7 +267,7 @@ _JOBS_LISTED = 10
 _LONGEST_JOB = timedelta(days=1)
 _FIRST_POLL, _LAST_POLL = 3, 30
 _RUNNING = {"CREATED", "RUNNING", "CANCELING"}
-_SPAN = 4 * 1024 * 1024
+_SPAN = 1024 * 1024
 _RESULT = re.compile(
     r"https://(?:(?:[a-z0-9-]+\.)*storage\.googleapis\.com|(?:[a-z0-9-]+\.)+shopify(?:cloud)?\.com)/[!\"$-\[\]-~]*"
 )
