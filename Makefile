@@ -14,12 +14,12 @@ sync := $(uv) pip sync --quiet --require-hashes
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help install lock build start demo test check bench scale cost clean
+.PHONY: all help install lock build start demo test check bench bench-peers scale cost check-custom clean
 
 all: check test
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 14
 
 # ── Tools: made once, made anew when what they are made of changes ────────────────────────────────
 
@@ -81,11 +81,17 @@ check: .venv/.installed ## style, types, layers, template, known vulnerabilities
 bench: install ## measure the budgets and write the table
 	$(python) -m infra.bench
 
+bench-peers: install ## the same beside other people's connectors, each in an environment of its own
+	$(python) -m infra.bench.peers
+
 scale: install ## simulate a million stores: what a minute costs, and which limits it meets
 	$(python) -m infra.bench.scale
 
 cost: install ## list prices times measured counts, against the budgets
 	$(python) -m infra.bench.cost
+
+check-custom: .venv/.installed ## whether a server keeps to our contract: CUSTOM_KEY=… make check-custom URL=…
+	@$(python) -m infra.check_custom $(URL)
 
 clean: ## remove what was made, but not the tools
 	rm -rf build .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
