@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 from pydantic.alias_generators import to_camel
 from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.update import Action
@@ -18,6 +19,7 @@ from shared.models import Credentials, Status, Store, SyncState
 from shared.observability import logger
 from shared.platforms.base import (
     App,
+    ChecksWebhookSecret,
     Connection,
     GrantsByOAuth,
     Http,
@@ -64,6 +66,7 @@ def connect(new: schemas.NewStore, caller: Caller, http: Http, now: datetime) ->
     """A new store by key: proved, stored, and its first sync queued."""
     caller.require_team(new.team_id)
     adapter = adapter_of(new.platform)
+    _check_webhook_secret(adapter, new.webhook_secret)
     proof = _prove(adapter, address(adapter, new.domain), new.secrets(), new.store_id or "", http)
     if new.store_id is not None and new.store_id != proof.identity.store_id:
         raise problems.IdentityMismatch(
@@ -124,8 +127,9 @@ def reconnect(
     stores.require_version(store, expected)
     given = new.secrets()
     proof = None
+    adapter = adapter_of(PlatformName(store.platform))
+    _check_webhook_secret(adapter, new.webhook_secret)
     if given:
-        adapter = adapter_of(PlatformName(store.platform))
         proof = _prove(adapter, store.domain or "", given, store.store_id, http)
     secret = new.webhook_secret.get_secret_value() if new.webhook_secret is not None else None
     return reestablish(store, caller, expected, proof, secret, now)
@@ -233,6 +237,15 @@ def app_of(adapter: GrantsByOAuth) -> App:
         return apps.get(adapter.name)
     except apps.AppMissing as error:
         raise problems.PlatformUnavailable(f"This service is not registered at {adapter.name}.") from error
+
+
+def _check_webhook_secret(adapter: Platform, secret: SecretStr | None) -> None:
+    """A secret under which nothing could ever be verified is refused now."""
+    if secret is not None and isinstance(adapter, ChecksWebhookSecret):
+        try:
+            adapter.check_webhook_secret(secret.get_secret_value())
+        except ValueError as error:
+            raise problems.RequestInvalid(str(error)) from error
 
 
 def _wanted(adapter: Platform) -> str:

@@ -62,9 +62,8 @@ def run(endpoints: Mapping[str, Any]) -> int:
         httpx.Client(base_url=endpoints["sandbox"], verify=context, timeout=60, trust_env=False) as sandbox,
     ):
         try:
-            rows = [
-                _play(platform, api, sandbox) for platform in (WooCommerce(), Shopify(), TikTokShop(endpoints["https"]))
-            ]
+            shops = (WooCommerce(), Shopify(), TikTokShop(endpoints["https"]), Custom())
+            rows = [_play(platform, api, sandbox) for platform in shops]
         except (Differs, httpx.HTTPError) as error:
             print(f"\n  The demo failed: {error}")
             return 1
@@ -176,6 +175,37 @@ class TikTokShop:
     def there(self, rows: list[Json]) -> dict[str, str]:
         """All but the products that the seller has deleted."""
         return _times(row for row in rows if row["status"] != "DELETED")
+
+
+class Custom:
+    """By key, a server that somebody wrote by our contract."""
+
+    name = "custom"
+    control = f"/_sandbox/custom/shops/{SHOP}"
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """With the key that its owner chose."""
+        wish = {"name": SHOP, "seed": 4, "products": SIZES["products"], "orders": SIZES["orders"]}
+        shop = _ok(sandbox.post("/_sandbox/custom/shops", json=wish))
+        new = {
+            "name": "Demo of a custom store",
+            "platform": "CUSTOM",
+            "domain": shop["url"],
+            "apiKey": shop["key"],
+            "settings": {"syncInterval": 60},
+        }
+        return f"/stores/{_ok(api.post('/stores', json=new))['id']}"
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """A new order, a cancelled one, a new title."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        _ok(sandbox.post(f"{self.control}/orders", json={}))
+        _ok(sandbox.put(f"{self.control}/orders/{truth['orders'][0]['id']}", json={"status": "cancelled"}))
+        _ok(sandbox.put(f"{self.control}/products/{truth['products'][0]['id']}", json={"title": "A new title"}))
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """All that there is."""
+        return {str(row["id"]): row["updatedAt"] for row in rows}
 
 
 def _synced(api: httpx.Client, path: str) -> Json | None:

@@ -20,6 +20,12 @@ from shared.platforms.base import (
 )
 
 
+def _custom() -> Platform:
+    from shared.platforms.custom import Custom
+
+    return Custom()
+
+
 def _shopify() -> Platform:
     from shared.platforms.shopify import Shopify
 
@@ -39,6 +45,7 @@ def _woocommerce() -> Platform:
 
 
 ADAPTERS: Mapping[PlatformName, Callable[[], Platform]] = {
+    PlatformName.CUSTOM: _custom,
     PlatformName.SHOPIFY: _shopify,
     PlatformName.TIKTOK_SHOP: _tiktok_shop,
     PlatformName.WOO_COMMERCE: _woocommerce,

@@ -393,6 +393,15 @@ class ReceivesWebhooks(Protocol):
 
 
 @runtime_checkable
+class ChecksWebhookSecret(Protocol):
+    """Its webhook secrets have a form, so that a wrong one can be refused when it is given."""
+
+    def check_webhook_secret(self, secret: str) -> None:
+        """:class:`ValueError` says what is needed where no delivery could be verified with this secret."""
+        ...
+
+
+@runtime_checkable
 class SignsWithApp(Protocol):
     """Its deliveries are signed with our app's secret, in place of one of the store's own."""
 

@@ -34,7 +34,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from infra.local.sandbox import control, shopify, tiktok_shop
+from infra.local.sandbox import control, custom, shopify, tiktok_shop
+from infra.local.sandbox.custom import Custom
 from infra.local.sandbox.shopify import Shopify
 from infra.local.sandbox.tiktok_shop import TikTokShop
 from infra.local.sandbox.woo_shop import Sizes
@@ -53,7 +54,7 @@ APPS: dict[str, dict[str, str]] = {
     },
 }
 """Our registrations, as an operator stores them; each stand-in knows its own."""
-HOSTS: tuple[str, ...] = (*shopify.HOSTS, *tiktok_shop.HOSTS)
+HOSTS: tuple[str, ...] = (*custom.HOSTS, *shopify.HOSTS, *tiktok_shop.HOSTS)
 """The host names of all platforms that have addresses of their own."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _RECEIVER_TIMEOUT = 60.0
@@ -97,7 +98,8 @@ class Sandbox:
         self._deliver_every = deliver_every
         self.tiktok_shop = TikTokShop(clock, http, tiktok_return_address)
         self.shopify = Shopify(clock, http)
-        self.platforms: tuple[StandIn, ...] = (self.shopify, self.tiktok_shop)
+        self.custom = Custom(clock, http)
+        self.platforms: tuple[StandIn, ...] = (self.shopify, self.tiktok_shop, self.custom)
         self.app = Starlette(
             routes=[
                 *control.routes(self.woocommerce, base_url),
