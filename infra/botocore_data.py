@@ -86,6 +86,8 @@ def _slim_service(version: Path, names: set[str]) -> None:
     model["operations"] = {name: model["operations"][name] for name in sorted(names)}
     model["shapes"] = {name: model["shapes"][name] for name in sorted(_reachable(model))}
     kept = {"service-2.json": _without_documentation(model)}
+    for parameter in kept["service-2.json"].get("clientContextParams", {}).values():
+        parameter["documentation"] = ""  # botocore wants it to be there
     for name in ("endpoint-rule-set-1.json", "paginators-1.json"):
         if any(version.glob(f"{name}*")):
             kept[name] = _read(version / name)

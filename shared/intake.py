@@ -25,6 +25,9 @@ from shared.settings import current
 LARGEST_BODY = 1024 * 1024
 LARGEST_STORED = 380 * 1024
 """Of a compressed body: an item holds 400 KB, its other attributes included. What is larger goes to S3."""
+LARGEST_READ = 32 * 1024
+"""Of a body whose platform says in it what it is and whose. Larger JSON can cost more to read than all the rest, and
+notifications are far smaller; what names its topic and its store in headers, as whole records do, is not read here."""
 KEPT = timedelta(days=30)
 SECRETS_CACHED = timedelta(seconds=60)
 """How long a store's sealed secrets are believed to be the latest. They are opened anew each time: a KMS key that is
@@ -60,7 +63,8 @@ def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         return _rendered(problems.MethodNotAllowed("Deliveries come by POST."))
     path = event.get("pathParameters") or {}
     try:
-        delivery = Delivery(_lower(event["headers"]), _bytes(event), path.get("topic", "")[:_LONGEST_TOPIC])
+        topic = _storable(path.get("topic", ""))[:_LONGEST_TOPIC]
+        delivery = Delivery(_lower(event["headers"]), _bytes(event), topic)
         status = receive(path.get("platform", ""), path.get("connection"), delivery, now)
     except problems.Problem as problem:
         return _rendered(problem)
@@ -87,12 +91,22 @@ def receive(platform: str, connection: str | None, delivery: Delivery, now: date
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    return {_storable(name.lower()): _storable(value) for name, value in headers.items()}
+
+
+def _storable(text: str) -> str:
+    """Without halves of surrogate pairs, which neither DynamoDB nor whoever reads the delivery takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _bytes(event: Mapping[str, Any]) -> bytes:
     body = event.get("body") or ""
-    return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
+    if not event.get("isBase64Encoded"):
+        return bytes(body.encode("utf-8", "surrogatepass"))
+    try:
+        return base64.b64decode(body)
+    except ValueError as error:
+        raise problems.BodyMalformed("The body is not base64.") from error
 
 
 def _rendered(problem: problems.Problem) -> dict[str, Any]:
@@ -152,7 +166,9 @@ def _app_delivery(adapter: ReceivesWebhooks, platform: str, delivery: Delivery, 
     verdict = adapter.verify(delivery, _app_secrets(adapter, platform), now)
     nobody = _Receiver("", platform, b"", now)
     _genuine(nobody, verdict, delivery)
-    theirs = adapter.store_of(delivery)
+    theirs = adapter.store_of(_readable(delivery))
+    if not theirs and len(delivery.body) > LARGEST_READ:
+        raise problems.BodyTooLarge(f"A notification to the app has at most {LARGEST_READ} bytes.")
     return _claimed(f"store#{platform}#{theirs}") or f"{platform}#{theirs}"
 
 
@@ -165,11 +181,11 @@ def _claimed(claim: str) -> str | None:
 
 def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) -> _Receiver:
     cached = _receivers.get(connection)
-    if cached is not None and now - cached.read_at <= oldest:
+    if cached is not None and cached.platform == platform and now - cached.read_at <= oldest:
         return cached
     _receivers.pop(connection, None)
     store_id = connection.partition(".")[0]
-    item = _credentials(store_id) if store_id and len(connection) <= _LONGEST_CONNECTION else None
+    item = _credentials(store_id) if _may_be(store_id) and len(connection) <= _LONGEST_CONNECTION else None
     if item is None or item["platform"]["S"] != platform or not _same(item["connection"]["S"], connection):
         raise problems.ConnectionUnknown("No store receives webhooks here.")
     receiver = _Receiver(store_id, platform, item["webhook_secrets"]["B"], now)
@@ -177,6 +193,11 @@ def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) 
     while len(_receivers) > _CACHED_CONNECTIONS:
         _receivers.popitem(last=False)
     return receiver
+
+
+def _may_be(store_id: str) -> bool:
+    """Whether DynamoDB can be asked for it; ours are letters and digits."""
+    return bool(store_id) and store_id.isascii()
 
 
 def _same(one: str, other: str) -> bool:
@@ -197,13 +218,13 @@ def _credentials(store_id: str) -> dict[str, Any] | None:
 
 
 def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: Delivery, now: datetime) -> None:
-    body = zlib.compress(delivery.body)
-    key = _key(platform, store_id, adapter.event_id(delivery), delivery.body)
+    body, readable = zlib.compress(delivery.body), _readable(delivery)
+    key = _key(platform, store_id, adapter.event_id(readable), delivery.body)
     item: dict[str, dict[str, Any]] = {
         "delivery": {"S": key},
         "store_id": {"S": store_id},
         "platform": {"S": platform},
-        "topic": {"S": adapter.topic(delivery)},
+        "topic": {"S": adapter.topic(readable)},
         "received_at": {"S": clock.to_text(now)},
         "headers": {"S": json.dumps(_kept(delivery.headers))},
         **({"path_topic": {"S": delivery.path_topic}} if delivery.path_topic else {}),
@@ -227,6 +248,11 @@ def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: De
         logger.info("delivery_repeated", platform=platform, store=store_id)
         return
     logger.info("delivery_stored", platform=platform, store=store_id, topic=item["topic"]["S"])
+
+
+def _readable(delivery: Delivery) -> Delivery:
+    """The delivery, without its body where reading that could cost too much."""
+    return delivery if len(delivery.body) <= LARGEST_READ else delivery._replace(body=b"")
 
 
 def _key(platform: str, store_id: str, event_id: str, body: bytes) -> str:

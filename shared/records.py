@@ -24,10 +24,16 @@ from shared.tables import condition_failed
 
 TABLES: dict[Resource, type[Product] | type[Order]] = {Resource.PRODUCTS: Product, Resource.ORDERS: Order}
 LONGEST_ID = 256
+LARGEST_BODY = 380 * 1024
+"""Of a compressed record: an item holds 400 KB, its other attributes included."""
 PERSONAL = ("customer", "shippingAddress", "note")
 """What of an order tells who bought it."""
 SETTLING_SECONDS = 5
 """The change feed ends this long ago: writes that started earlier have ended, so nothing appears behind a cursor."""
+
+
+class TooLarge(Exception):
+    """The record is larger than can be kept; its text says so, without contents."""
 
 
 @dataclass(slots=True)
@@ -64,7 +70,11 @@ def save_page(
     known = {row.id: row for row in _known(table, store_id, latest)}
     changed: list[Product | Order] = []
     for record in latest.values():
-        row = _row(table, store_id, record, currency, observed_at, now)
+        try:
+            row = _row(table, store_id, record, currency, observed_at, now)
+        except TooLarge:
+            counts.failed += 1
+            continue
         old = known.get(record.id)
         if old is None:
             counts.created += 1
@@ -267,13 +277,16 @@ def _row(
 ) -> Product | Order:
     body: Mapping[str, Any] = {**record.body, "currency": record.body.get("currency") or currency}
     text = exact_json.canonical(body)
+    packed = zlib.compress(text)
+    if len(packed) > LARGEST_BODY:
+        raise TooLarge("The record is larger than can be kept.")
     row = table(
         store_id,
         record.id,
         version=_version(record.updated_at, observed_at),
         looked_at=clock.to_text(observed_at),
         hash=_hash(record, text),
-        body=zlib.compress(text),
+        body=packed,
         change_key=_change_key(now, record.id),
     )
     if isinstance(row, Order):

@@ -420,6 +420,8 @@ class _Work:
         self._holds_lease()
         saved = records.save_page(self.store.id, resource, found, self.store.currency, observed_at, self.now())
         self.this.counts.setdefault(resource, Counts()).add(saved)
+        if saved.failed:
+            self._lacks("RECORDS_NOT_UNDERSTOOD", f"{saved.failed} of the {resource} are larger than can be kept.")
         return saved
 
     def _page_through(self, resource: Resource) -> None:
@@ -513,8 +515,13 @@ class _Work:
                     raise
             return
         self._holds_lease()
-        written = records.save(self.store.id, resource, record, self.store.currency, observed_at, self.now())
-        counts.updated += written
+        try:
+            counts.updated += records.save(
+                self.store.id, resource, record, self.store.currency, observed_at, self.now()
+            )
+        except records.TooLarge as error:
+            counts.failed += 1
+            self._lacks("RECORDS_NOT_UNDERSTOOD", str(error))
 
     def _all_ids(self, resource: Resource) -> Iterator[IdPage]:
         cursor: Json | None = None

@@ -67,7 +67,7 @@ def process(key: str, http: Http, now: datetime) -> None:
         outcome, cause = _apply(delivery, http, now)
     except Failed as failure:
         _try_later(delivery, str(failure))
-    except Unreadable as unreadable:
+    except (Unreadable, records.TooLarge) as unreadable:
         _give_up(delivery, str(unreadable))
     else:
         _conclude(delivery, outcome, cause)

@@ -7,6 +7,8 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from shared.observability import logger
+
 MARGIN = timedelta(seconds=45)
 """What a run may still need after its last look at the clock: one call to a platform, and letting go."""
 
@@ -16,10 +18,19 @@ def each(event: dict[str, Any], work: Callable[[Mapping[str, Any]], object]) -> 
     source = event["Records"][0]["eventSource"]
     kind = EventType.SQS if source == "aws:sqs" else EventType.DynamoDBStreams
     processor = BatchProcessor(event_type=kind, raise_on_entire_batch_failure=False)
-    with processor(records=event["Records"], handler=lambda record: work(record.raw_event)):
+    with processor(records=event["Records"], handler=lambda record: _done(work, record.raw_event)):
         processor.process()
     response: dict[str, Any] = dict(processor.response())
     return response
+
+
+def _done(work: Callable[[Mapping[str, Any]], object], record: Mapping[str, Any]) -> object:
+    """What failed comes again, and is told: the batch keeps it to itself."""
+    try:
+        return work(record)
+    except Exception as error:
+        logger.exception("record_failed", error=type(error).__name__)
+        raise
 
 
 def deadline(context: LambdaContext, now: datetime) -> datetime:

@@ -4,11 +4,13 @@ import ast
 import fcntl
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import botocore
 import pytest
 
 from infra import botocore_data, build, template
@@ -215,3 +217,17 @@ def test_an_action_brings_the_operations_that_it_allows() -> None:
         "dynamodb": {"GetItem", "TransactGetItems", "TransactWriteItems"},
         "sqs": {"SendMessage", "SendMessageBatch"},
     }
+
+
+def test_what_botocore_reads_of_a_model_stays_though_its_documentation_goes(tmp_path: Path) -> None:
+    source = Path(botocore.__file__).parent / "data"
+    for name in botocore_data.COMMON:
+        [file] = source.glob(f"{name}*")
+        shutil.copyfile(file, tmp_path / file.name)
+    shutil.copytree(source / "s3", tmp_path / "s3")
+
+    botocore_data.slim(tmp_path, {"s3": {"PutObject"}})
+
+    [model] = tmp_path.glob("s3/*/service-2.json")
+    parameters = json.loads(model.read_text())["clientContextParams"]
+    assert {each["documentation"] for each in parameters.values()} == {""}
