@@ -443,6 +443,8 @@ class _Place:
     page: int | None = None
     """The page to list by id; unknown until the store has told how many there are."""
     in_query: bool = False
+    shrunk: bool = False
+    """The page has given way since the cycle began, which must not make it larger again."""
 
     @classmethod
     def read(cls, cursor: Json | None, largest: int, timezone: str) -> "_Place":
@@ -451,7 +453,7 @@ class _Place:
             for name, value in (cursor or {"size": largest}).items()
         }
         place = cls(**fields)
-        if place.start or not place.after:
+        if place.start or place.shrunk or not place.after:
             return place
         # A new cycle: try larger pages again, and step out of the hour that clocks skip.
         after = place.after - _skipped(place.after, timezone)
@@ -467,7 +469,7 @@ class _Place:
 
     def smaller(self) -> "_Place":
         """The same place with smaller pages; a listing by id begins anew, as its pages are other ones."""
-        return replace(self, size=max(_SMALLEST_PAGE, self.size // 2), page=None)
+        return replace(self, size=max(_SMALLEST_PAGE, self.size // 2), page=None, shrunk=True)
 
     def parameters(self) -> dict[str, str]:
         """The query. No ``Z`` and no offset: with ``dates_are_gmt`` they shift by the site's own offset."""
