@@ -82,7 +82,7 @@ REFUSED = [
     ({"domain": "https://user:pass@shop.example.com"}, 422, "address-refused"),
     ({"domain": None}, 422, "address-refused"),
     ({"platform": "ETSY"}, 422, "platform-unavailable"),
-    ({"platform": "CUSTOM"}, 422, "platform-unavailable"),
+    ({"platform": "AMAZON"}, 422, "platform-unavailable"),
     ({"platform": "MAGENTO"}, 422, "request-invalid"),
     ({"storeId": "another.example.com"}, 409, "identity-mismatch"),
     ({"teamId": "team-2"}, 403, "team-not-yours"),

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from threading import Barrier
+from threading import Barrier, Lock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -686,9 +686,16 @@ def test_the_same_callback_that_comes_while_the_first_is_under_way_spends_nothin
     assert len(oauth.spent) == len(list(Store.scan())) == 1
 
 
-def test_two_threads_with_the_same_callback_connect_one_store_by_one_exchange(oauth):
+def test_two_threads_with_the_same_callback_connect_one_store_by_one_exchange(oauth, monkeypatch):
     state = begun().state
-    both = Barrier(2)
+    both, one_at_a_time = Barrier(2), Lock()
+    really = clients.dynamodb()._make_api_call
+
+    def atomic(*call):
+        with one_at_a_time:  # moto looks and writes in two steps, where DynamoDB has one
+            return really(*call)
+
+    monkeypatch.setattr(clients.dynamodb(), "_make_api_call", atomic)
 
     def together(call):
         if call == "read_callback":
