@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -48,7 +49,7 @@ class Platform(Protocol):
         """What buyers and the merchant do meanwhile; each sends webhooks."""
         ...
 
-    def there(self, rows: list[Json]) -> dict[str, str]:
+    def there(self, rows: list[Json]) -> Mapping[str, str | None]:
         """What should be with us of the sandbox's rows: ids and times of the last change."""
         ...
 
@@ -62,7 +63,15 @@ def run(endpoints: Mapping[str, Any]) -> int:
         httpx.Client(base_url=endpoints["sandbox"], verify=context, timeout=60, trust_env=False) as sandbox,
     ):
         try:
-            shops = (WooCommerce(), Shopify(), TikTokShop(endpoints["https"]), Custom())
+            shops = (
+                WooCommerce(),
+                Shopify(),
+                TikTokShop(endpoints["https"]),
+                Etsy(endpoints["https"]),
+                Amazon(endpoints["https"]),
+                Ebay(endpoints["https"]),
+                Custom(),
+            )
             rows = [_play(platform, api, sandbox) for platform in shops]
         except (Differs, httpx.HTTPError) as error:
             print(f"\n  The demo failed: {error}")
@@ -175,6 +184,101 @@ class TikTokShop:
     def there(self, rows: list[Json]) -> dict[str, str]:
         """All but the products that the seller has deleted."""
         return _times(row for row in rows if row["status"] != "DELETED")
+
+
+class Etsy:
+    """The same; redirect address and webhook endpoint are set at the platform, by hand."""
+
+    name = "Etsy"
+    control = f"/_sandbox/etsy/shops/{SHOP}"
+
+    def __init__(self, public_url: str) -> None:
+        self._public_url = public_url
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """As a seller does, of whom Etsy knows one shop."""
+        wish = {"name": SHOP, "seed": 5, "products": SIZES["products"], "orders": SIZES["orders"]}
+        _ok(sandbox.post("/_sandbox/etsy/shops", json=wish))
+        redirects = [f"{self._public_url}/authorizations/ETSY/callback"]
+        _ok(sandbox.put("/_sandbox/etsy/settings", json={"approve": SHOP, "redirect_uris": redirects}))
+        endpoints = [{"url": f"{self._public_url}/webhooks/ETSY"}]
+        _ok(sandbox.put("/_sandbox/etsy/webhooks", json={"endpoints": endpoints}))
+        return _authorize(api, sandbox, {"platform": "ETSY", "name": "Demo on Etsy", "settings": {"syncInterval": 60}})
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """A new order, one that is shipped, a cancelled one; only orders have webhooks."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        paid = [row["id"] for row in truth["orders"] if row["status"] == "Paid"]
+        _ok(sandbox.post(f"{self.control}/orders", json={}))
+        _ok(sandbox.post(f"{self.control}/orders/{paid[0]}/ship", json={}))
+        _ok(sandbox.post(f"{self.control}/orders/{paid[1]}/cancel", json={}))
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """All that there is."""
+        return _times(rows)
+
+
+class Amazon:
+    """The same, in one marketplace; what happens comes through a queue, as searches for orders are few."""
+
+    name = "Amazon"
+    control = f"/_sandbox/amazon/sellers/{SHOP}"
+
+    def __init__(self, public_url: str) -> None:
+        self._return_address = f"{public_url}/authorizations/AMAZON/callback"
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """As a seller does whom Seller Central knows already."""
+        wish = {"name": SHOP, "seed": 6, "products": SIZES["products"], "orders": SIZES["orders"]}
+        _ok(sandbox.post("/_sandbox/amazon/sellers", json=wish))
+        settings = {"approve": SHOP, "return_address": self._return_address}
+        _ok(sandbox.put("/_sandbox/amazon/settings", json=settings))
+        wanted = {"platform": "AMAZON", "domain": "https://www.amazon.com", "name": "Demo on Amazon"}
+        return _authorize(api, sandbox, wanted)
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """A new order, one that is shipped, a quantity, a listing that is no longer shown, one that goes."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        unshipped = next(row["id"] for row in truth["orders"] if row["status"] == "UNSHIPPED")
+        single = [row["id"] for row in truth["products"] if not row["children"] and row["status"]]
+        _ok(sandbox.post(f"{self.control}/orders", json={}))
+        _ok(sandbox.put(f"{self.control}/orders/{unshipped}", json={"status": "SHIPPED"}))
+        for sku, wish in ((single[0], {"quantity": 777}), (single[1], {"status": []})):
+            _ok(sandbox.put(f"{self.control}/products/{quote(sku)}", json=wish))
+        _ok(sandbox.delete(f"{self.control}/products/{quote(single[2])}"))
+
+    def there(self, rows: list[Json]) -> dict[str, str]:
+        """All that there is."""
+        return _times(rows)
+
+
+class Ebay:
+    """The same; what the RuName stands for is set at eBay."""
+
+    name = "eBay"
+    control = f"/_sandbox/ebay/sellers/{SHOP}"
+
+    def __init__(self, public_url: str) -> None:
+        self._return_address = f"{public_url}/authorizations/EBAY/callback"
+
+    def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:
+        """As a seller does whose registration is completed."""
+        wish = {"name": SHOP, "seed": 7, "products": SIZES["products"], "orders": SIZES["orders"]}
+        _ok(sandbox.post("/_sandbox/ebay/sellers", json=wish))
+        settings = {"approve": SHOP, "return_address": self._return_address}
+        _ok(sandbox.put("/_sandbox/ebay/settings", json=settings))
+        return _authorize(api, sandbox, {"platform": "EBAY", "name": "Demo on eBay", "settings": {"syncInterval": 60}})
+
+    def act(self, sandbox: httpx.Client) -> None:
+        """Two new orders, one of them with several lines, each of which is told: eBay tells of nothing else."""
+        truth = _ok(sandbox.get(f"{self.control}/truth"))
+        lines = [{"sku": row["id"], "quantity": 2} for row in truth["products"][:3]]
+        _ok(sandbox.post(f"{self.control}/orders", json={"lines": lines}))
+        _ok(sandbox.post(f"{self.control}/orders", json={"lines": lines[:1], "note": "Ring twice"}))
+
+    def there(self, rows: list[Json]) -> dict[str, str | None]:
+        """All that there is; eBay tells no time for what is in stock."""
+        return {row["id"]: row.get("updatedAt") for row in rows}
 
 
 class Custom:

@@ -120,6 +120,7 @@ class Stack:
 
     def _start_sandbox(self) -> None:
         arguments = ["--port", str(self._ports["sandbox"]), "--ca-dir", str(self._ca)]
+        arguments += ["--aws-endpoint", self._aws]
         self._spawn("sandbox", Path(sys.executable), "infra.local.sandbox.server", *arguments)
         self._wait_for("sandbox", f"{self._sandbox}/_sandbox")
         extra = os.environ.get("EXTRA_CA")
@@ -190,7 +191,10 @@ class Stack:
     def _register(self) -> None:
         """Put our registrations at the platforms where an operator would: the sandbox knows them."""
         secrets = self._client("secretsmanager")
-        for platform, registration in server.APPS.items():
+        (deployed,) = self._client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in deployed["Outputs"]}
+        amazon = server.APPS["AMAZON"] | {"queue_arn": outputs["NotificationQueue"]}
+        for platform, registration in (server.APPS | {"AMAZON": amazon}).items():
             secrets.put_secret_value(SecretId=f"{STACK}/apps/{platform}", SecretString=json.dumps(registration))
 
     def _serve(self, app: Starlette, name: str, certificate: Path | None = None) -> None:

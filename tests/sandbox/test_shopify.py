@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import hmac
 import json
+import math
 import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,15 @@ import httpx
 import pytest
 from graphql import build_client_schema, parse, validate
 
+from infra.check_custom import Plain
 from infra.local.sandbox.server import InProcess, Running, Sandbox
 from infra.local.sandbox.shopify import CLIENT_ID, CLIENT_SECRET, Shopify, Site, signature
 from infra.local.sandbox.shopify_payloads import order_body, product_body
 from infra.local.sandbox.shopify_schema import Documents, Meter, admin, operation_of
 from infra.local.sandbox.shopify_webhooks import RETRY_DELAYS
+from shared.clock import short
+from shared.platforms.base import Connection, PlatformError, Refusal, Resource
+from shared.platforms.shopify import Shopify as Adapter
 
 Json = dict[str, Any]
 
@@ -651,6 +657,61 @@ class TestCost:
             open_shopify("plus", products=1, orders=1, plan="Plus").graphql("{shop{id}}").json()["extensions"]["cost"]
         )
         assert cost["throttleStatus"]["restoreRate"] == 1000.0
+
+
+class TestNewestOrders:
+    """As our adapter asks for them at the beginning of a first import."""
+
+    def store(self, web):
+        return Connection(web.url, {"access_token": web.access}, web.site.shop.domain, "EUR")
+
+    def newest(self, web):
+        return Adapter().newest_orders(self.store(web), Plain(web.client), datetime.fromtimestamp(web.clock(), UTC))
+
+    def test_the_last_created_come_first_the_one_that_is_placed_meanwhile_included(self, web):
+        web.pass_seconds(60)
+        placed = web.control("POST", "/orders", line_items=[{"quantity": 1}])["id"]
+        found = self.newest(web)
+        truth = web.control("GET", "/truth")["orders"]
+        assert found[0].id == placed
+        assert [short(one.created_at) for one in found] == sorted(f"{one['created_gmt']}Z" for one in truth)[:-26:-1]
+        assert found[3] == Adapter().fetch_one(self.store(web), Resource.ORDERS, found[3].id, Plain(web.client))
+
+    def test_they_spend_little_of_the_budget_of_the_import_after_them(self, web):
+        self.newest(web)
+        left = web.graphql("{shop{id}}").json()["extensions"]["cost"]["throttleStatus"]["currentlyAvailable"]
+        assert left > 1800
+
+    def test_one_that_cannot_be_read_is_left_out(self, web):
+        last, *others = self.newest(web)
+        web.site.shop.orders[int(last.id.rpartition("/")[2])].updated = -1
+        assert self.newest(web) == others
+
+    def test_throttled_they_say_when_to_come_back(self, web):
+        web.control("PUT", "/settings", bucket=200, rate=10)
+        self.newest(web)
+        with pytest.raises(PlatformError) as throttled:
+            self.newest(web)
+        told = throttled.value
+        assert told.refusal is Refusal.RATE_LIMITED
+        web.clock.moment = math.ceil(told.retry_at.timestamp())
+        assert self.newest(web)
+
+    @pytest.mark.parametrize(
+        ("fault", "refusal"),
+        [
+            ({"kind": "status", "status": 503}, Refusal.TRANSIENT),
+            ({"kind": "html"}, Refusal.NOT_THE_PLATFORM),
+            ({"kind": "broken_json"}, Refusal.NOT_THE_PLATFORM),
+            ({"kind": "reset"}, Refusal.UNREACHABLE),
+        ],
+    )
+    def test_faults_are_told_apart_and_pass(self, web, fault, refusal):
+        web.control("POST", "/faults", **fault, path="graphql", times=1)
+        with pytest.raises(PlatformError) as broken:
+            self.newest(web)
+        assert broken.value.refusal is refusal
+        assert self.newest(web)
 
 
 class TestBulk:

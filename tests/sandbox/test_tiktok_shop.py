@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +28,12 @@ from tiktok_shop_api import (
 )
 from tiktok_shop_api.generated import models
 
+from infra.check_custom import Plain
 from infra.local.sandbox import tiktok_shop, tiktok_webhooks
 from infra.local.sandbox.server import InProcess, Sandbox
+from shared.clock import epoch
+from shared.platforms.base import App, Connection, PlatformError, Record, Refusal
+from shared.platforms.tiktok_shop import TikTokShop as Adapter
 
 Json = dict[str, Any]
 
@@ -641,6 +645,72 @@ def test_pages_through_all_orders_in_the_order_asked_for(web: Web, sort_field: s
     assert times == sorted(times, reverse=sort_order == "DESC")
     assert len({order["id"] for order in orders}) == 130
     assert {page["total_count"] for page in pages} == {130}
+
+
+def test_shows_our_adapter_the_newest_orders_first(web: Web) -> None:
+    placed = web.control("POST", "/shops/demo/orders")["id"]
+
+    found = newest(web)
+
+    created = sorted(each["create_time"] for page in web.pages(ORDERS, page_size=100) for each in page["orders"])
+    assert found[0].id == placed
+    assert [epoch(each.created_at) for each in found if each.created_at] == created[:-101:-1]
+
+
+def test_an_order_that_our_adapter_cannot_read_is_left_out_of_the_newest(web: Web) -> None:
+    last, *others = newest(web)
+    spoilt = httpx.MockTransport(lambda request: without_payment(web.client.send(request), last.id))
+
+    assert newest(web, httpx.Client(transport=spoilt)) == others
+
+
+def without_payment(answer: httpx.Response, id: str) -> httpx.Response:
+    content = answer.json()
+    for each in content["data"]["orders"]:
+        if each["id"] == id:
+            del each["payment"]
+    return httpx.Response(answer.status_code, json=content)
+
+
+@pytest.mark.parametrize("how", ["status", "code", "bare"])
+def test_throttled_our_adapter_says_when_to_ask_for_the_newest_again(web: Web, clock: Any, how: str) -> None:
+    web.control("PUT", "/settings", requests_per_second=1, retry_after="1", throttle_as=how)
+    newest(web)
+
+    with pytest.raises(PlatformError) as throttled:
+        newest(web)
+
+    told = throttled.value
+    assert told.refusal is Refusal.RATE_LIMITED
+    assert told.retry_at == datetime.fromtimestamp(clock() + 1, UTC)
+    clock.pass_seconds(1)
+    assert newest(web)
+
+
+@pytest.mark.parametrize(
+    ("fault", "refusal"),
+    [
+        ({"kind": "status", "status": 503}, Refusal.TRANSIENT),
+        ({"kind": "html"}, Refusal.NOT_THE_PLATFORM),
+        ({"kind": "broken_json"}, Refusal.NOT_THE_PLATFORM),
+        ({"kind": "reset"}, Refusal.UNREACHABLE),
+    ],
+)
+def test_our_adapter_tells_faults_in_the_search_for_the_newest_apart(web: Web, fault: Json, refusal: Refusal) -> None:
+    web.control("POST", "/shops/demo/faults", **fault, times=1)
+
+    with pytest.raises(PlatformError) as broken:
+        newest(web)
+
+    assert broken.value.refusal is refusal
+    assert newest(web)
+
+
+def newest(web: Web, client: httpx.Client | None = None) -> Sequence[Record]:
+    credentials = {"access_token": web.token, "refresh_token": "r", "shop_cipher": web.cipher}
+    app = App(tiktok_shop.APP_KEY, tiktok_shop.APP_SECRET)
+    now = datetime.fromtimestamp(web.clock(), UTC)
+    return Adapter().newest_orders(Connection("", credentials, app=app), Plain(client or web.client), now)
 
 
 def test_has_different_orders_changed_in_the_same_second(web: Web) -> None:

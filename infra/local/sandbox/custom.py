@@ -139,7 +139,7 @@ _SPOILS: dict[Break, Callable[[Json], None]] = {
 """What a rule that is broken does to a record."""
 
 
-class _NoSuch(Exception):
+class NoSuch(Exception):
     """What the order names does not exist."""
 
 
@@ -553,7 +553,7 @@ class Server:
             self.webhooks.remove(request.query_params.get("url", ""))
             return Response(status_code=204)
         if request.method == "PUT":
-            wish = await _body(request)
+            wish = await json_body(request)
             if not {"url", "events", "mark"} <= set(wish) <= {"url", "events", "mark", "secret"}:
                 raise _Refused(400, "invalid_request")
             return _json({"data": self.webhooks.put(wish)})
@@ -712,14 +712,16 @@ def _routes(platform: Custom) -> list[Route]:
         ("PUT", f"{shop}/{{kind}}/{{id}}", control.change, 200),
         ("DELETE", f"{shop}/{{kind}}/{{id}}", control.delete, 200),
     ]
-    return [Route(path, _answered(order, status), methods=[method]) for method, path, order, status in table]
+    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
 
 
-def _answered(order: Callable[[Request], Awaitable[Json]], status: int) -> Callable[[Request], Awaitable[Response]]:
+def answered(order: Callable[[Request], Awaitable[Json]], status: int) -> Callable[[Request], Awaitable[Response]]:
+    """An order of a control API as an endpoint: what is wrong with it is 400, what does not exist 404."""
+
     async def endpoint(request: Request) -> Response:
         try:
             return _json(await order(request), status)
-        except _NoSuch as missing:
+        except NoSuch as missing:
             return _json({"error": str(missing)}, 404)
         except (ValueError, TypeError, KeyError, AttributeError) as wrong:
             return _json({"error": f"{type(wrong).__name__}: {wrong}"}, 400)
@@ -737,7 +739,7 @@ class _Control:
         return {"shops": [self._shop_json(server) for server in self._platform.servers.values()]}
 
     async def open(self, request: Request) -> Json:
-        wish = await _body(request)
+        wish = await json_body(request)
         return self._shop_json(self._platform.open(wish.pop("name"), **wish))
 
     async def describe(self, request: Request) -> Json:
@@ -768,7 +770,7 @@ class _Control:
         return {"faults": [asdict(one) for one in self._server(request).faults.ordered if one.times != 0]}
 
     async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await _body(request))
+        fault = Fault.parse(await json_body(request))
         self._server(request).faults.ordered.append(fault)
         return asdict(fault)
 
@@ -777,7 +779,7 @@ class _Control:
         return {"faults": []}
 
     async def set_rules(self, request: Request) -> Json:
-        server, wish = self._server(request), await _body(request)
+        server, wish = self._server(request), await json_body(request)
         if "broken" in wish:
             wish["broken"] = frozenset(Break(each) for each in wish["broken"])
         server.rules = replace(server.rules, **wish)
@@ -790,13 +792,13 @@ class _Control:
         return {}
 
     async def set_clock(self, request: Request) -> Json:
-        platform, wish = self._platform, await _body(request)
+        platform, wish = self._platform, await json_body(request)
         platform.clock_offset = float(wish.get("offset", platform.clock_offset)) + float(wish.get("advance", 0))
         return {"now": self._server(request).shop.time()}
 
     async def deliveries(self, request: Request) -> Json:
         webhooks = self._server(request).webhooks
-        return {"sent": [_sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
+        return {"sent": [sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
 
     async def forget_deliveries(self, request: Request) -> Json:
         self._server(request).webhooks.sent.clear()
@@ -804,20 +806,20 @@ class _Control:
 
     async def deliver(self, request: Request) -> Json:
         webhooks = self._server(request).webhooks
-        sent = await webhooks.deliver(Weather(**await _body(request)))
-        return {"sent": [_sent_json(one) for one in sent], "waiting": webhooks.waiting}
+        sent = await webhooks.deliver(Weather(**await json_body(request)))
+        return {"sent": [sent_json(one) for one in sent], "waiting": webhooks.waiting}
 
     async def pause(self, request: Request) -> Json:
         webhooks = self._server(request).webhooks
-        webhooks.paused = bool((await _body(request))["paused"])
+        webhooks.paused = bool((await json_body(request))["paused"])
         return {"paused": webhooks.paused}
 
     async def create(self, request: Request) -> Json:
-        return self._server(request).shop.create(_kind(request), await _body(request))
+        return self._server(request).shop.create(_kind(request), await json_body(request))
 
     async def change(self, request: Request) -> Json:
         shop, kind, id = self._record(request)
-        return shop.change(kind, id, await _body(request))
+        return shop.change(kind, id, await json_body(request))
 
     async def delete(self, request: Request) -> Json:
         shop, kind, id = self._record(request)
@@ -827,13 +829,13 @@ class _Control:
     def _server(self, request: Request) -> Server:
         name = request.path_params["shop"]
         if name not in self._platform.servers:
-            raise _NoSuch(f"No shop is called {name}.")
+            raise NoSuch(f"No shop is called {name}.")
         return self._platform.servers[name]
 
     def _record(self, request: Request) -> tuple[Shop, str, str]:
         shop, kind, id = self._server(request).shop, _kind(request), request.path_params["id"]
         if id not in shop.rows[kind]:
-            raise _NoSuch(f"There is no {id} among the {kind}.")
+            raise NoSuch(f"There is no {id} among the {kind}.")
         return shop, kind, id
 
     def _shop_json(self, server: Server) -> Json:
@@ -846,11 +848,12 @@ class _Control:
 def _kind(request: Request) -> str:
     kind: str = request.path_params["kind"]
     if kind not in _KINDS:
-        raise _NoSuch(f"There are {' and '.join(_KINDS)}; no {kind}.")
+        raise NoSuch(f"There are {' and '.join(_KINDS)}; no {kind}.")
     return kind
 
 
-async def _body(request: Request) -> Json:
+async def json_body(request: Request) -> Json:
+    """What an order says, nothing where it has no body."""
     text = await request.body()
     body: Any = json.loads(text) if text else {}
     if not isinstance(body, dict):
@@ -858,5 +861,6 @@ async def _body(request: Request) -> Json:
     return body
 
 
-def _sent_json(sent: Sent) -> Json:
+def sent_json(sent: Sent) -> Json:
+    """A delivery as the control API shows it."""
     return {**asdict(sent), "body": sent.body.decode()}

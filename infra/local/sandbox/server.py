@@ -13,6 +13,7 @@ Tests drive a ``Sandbox`` in-process, ``httpx.Client(transport=InProcess(sandbox
 import argparse
 import asyncio
 import contextlib
+import functools
 import signal
 import socket
 import ssl
@@ -24,9 +25,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import botocore.session
 import httpx
 import trustme
 import uvicorn
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,14 +38,36 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from infra.local.sandbox import control, custom, shopify, tiktok_shop
+from infra.local.sandbox import amazon, control, custom, ebay, etsy, etsy_webhooks, shopify, tiktok_shop
+from infra.local.sandbox.amazon import Amazon
+from infra.local.sandbox.amazon_notifications import AMAZONS_ACCOUNT, QueueRefused, SendToQueue, nowhere
 from infra.local.sandbox.custom import Custom
+from infra.local.sandbox.ebay import Ebay
+from infra.local.sandbox.etsy import Etsy
 from infra.local.sandbox.shopify import Shopify
 from infra.local.sandbox.tiktok_shop import TikTokShop
 from infra.local.sandbox.woo_shop import Sizes
 from infra.local.sandbox.woocommerce import WooCommerce
 
 APPS: dict[str, dict[str, str]] = {
+    "AMAZON": {
+        "clientId": amazon.CLIENT_ID,
+        "clientSecret": amazon.CLIENT_SECRET,
+        "application_id": amazon.APPLICATION_ID,
+        "notification_application_ids": amazon.NOTIFICATION_APPLICATION_ID,
+    },
+    "EBAY": {
+        "clientId": ebay.CLIENT_ID,
+        "clientSecret": ebay.CLIENT_SECRET,
+        "ru_name": ebay.RU_NAME,
+        "verification_token": ebay.VERIFICATION_TOKEN,
+        "alert_email": "alerts@example.com",
+    },
+    "ETSY": {
+        "clientId": etsy.KEYSTRING,
+        "clientSecret": etsy.SHARED_SECRET,
+        "webhook_secret": etsy_webhooks.WEBHOOK_SECRET,
+    },
     "SHOPIFY": {
         "clientId": "storelink-local-shopify",
         "clientSecret": "shpss_local_0123456789abcdef0123456789abcdef",
@@ -54,7 +80,14 @@ APPS: dict[str, dict[str, str]] = {
     },
 }
 """Our registrations, as an operator stores them; each stand-in knows its own."""
-HOSTS: tuple[str, ...] = (*custom.HOSTS, *shopify.HOSTS, *tiktok_shop.HOSTS)
+HOSTS: tuple[str, ...] = (
+    *amazon.HOSTS,
+    *custom.HOSTS,
+    *ebay.HOSTS,
+    *etsy.HOSTS,
+    *shopify.HOSTS,
+    *tiktok_shop.HOSTS,
+)
 """The host names of all platforms that have addresses of their own."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _RECEIVER_TIMEOUT = 60.0
@@ -90,6 +123,7 @@ class Sandbox:
         http: Callable[[], httpx.AsyncClient] = httpx.AsyncClient,
         deliver_every: float | None = None,
         tiktok_return_address: str = tiktok_shop.RETURN_ADDRESS,
+        send_to_queue: SendToQueue = nowhere,
     ) -> None:
         self.base_url = base_url
         self.woocommerce = WooCommerce(base_url, clock, http)
@@ -99,7 +133,17 @@ class Sandbox:
         self.tiktok_shop = TikTokShop(clock, http, tiktok_return_address)
         self.shopify = Shopify(clock, http)
         self.custom = Custom(clock, http)
-        self.platforms: tuple[StandIn, ...] = (self.shopify, self.tiktok_shop, self.custom)
+        self.etsy = Etsy(clock, http)
+        self.amazon = Amazon(clock, send_to_queue)
+        self.ebay = Ebay(clock, http)
+        self.platforms: tuple[StandIn, ...] = (
+            self.shopify,
+            self.tiktok_shop,
+            self.custom,
+            self.etsy,
+            self.amazon,
+            self.ebay,
+        )
         self.app = Starlette(
             routes=[
                 *control.routes(self.woocommerce, base_url),
@@ -277,6 +321,26 @@ def _client(trusted: Sequence[Path]) -> Callable[[], httpx.AsyncClient]:
     return lambda: httpx.AsyncClient(verify=context, timeout=_RECEIVER_TIMEOUT, trust_env=False)
 
 
+def _queue_sender(endpoint: str) -> SendToQueue:
+    """A way into the queues of the local engine, as Amazon's account has one into ours."""
+    session = botocore.session.Session()
+    session.set_credentials(AMAZONS_ACCOUNT, "test")  # the engine takes it for the caller's account
+    once = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1})  # what waits is sent again
+
+    @functools.cache
+    def client(region: str) -> Any:
+        return session.create_client("sqs", region_name=region, endpoint_url=endpoint, config=once)
+
+    def send(arn: str, body: str) -> None:
+        region, account, name = arn.split(":")[3:6]
+        try:
+            client(region).send_message(QueueUrl=f"{endpoint}/{account}/{name}", MessageBody=body)
+        except (BotoCoreError, ClientError) as error:
+            raise QueueRefused(str(error)) from error
+
+    return send
+
+
 def _server(ca_dir: Path, ready: Callable[[], None], sandbox: Sandbox) -> _Server:
     config = uvicorn.Config(
         sandbox.app,
@@ -332,7 +396,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     listener = socket.create_server(("127.0.0.1", options.port))
     base_url = f"https://localhost:{listener.getsockname()[1]}"
     http = _client([ca, *options.trust])
-    sandbox = Sandbox(base_url, http=http, deliver_every=options.deliver_every or None)
+    sender = _queue_sender(options.aws_endpoint) if options.aws_endpoint else nowhere
+    sandbox = Sandbox(base_url, http=http, deliver_every=options.deliver_every or None, send_to_queue=sender)
     sizes = Sizes(products=options.products, variable=options.variable, orders=options.orders)
     for name in options.shop:
         site = sandbox.woocommerce.open(name, seed=options.seed, sizes=sizes)
@@ -354,6 +419,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--ca-dir", type=Path, required=True, help="where ca.pem is kept and certificates go")
     parser.add_argument("--trust", type=Path, action="append", default=[], help="a receivers' CA, repeatable")
     parser.add_argument("--deliver-every", type=float, default=1.0, help="seconds; 0 only when told to")
+    parser.add_argument("--aws-endpoint", help="where the queues are that Amazon sends to")
     parser.add_argument("--shop", action="append", default=[], help="open a WooCommerce shop, repeatable")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--products", type=int, default=60)
