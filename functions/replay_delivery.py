@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from shared import api, schemas, stores, webhooks
+from shared import api, clock, schemas, stores, webhooks
 
 app = api.resolver()
 
@@ -13,7 +13,7 @@ app = api.resolver()
 )
 def replay_delivery(storeId: str, deliveryId: str) -> Response[str]:
     store = stores.load(storeId, api.caller(app))
-    return api.reply(webhooks.to_view(webhooks.replay(store.id, deliveryId)), 202)
+    return api.reply(webhooks.to_view(webhooks.replay(store.id, deliveryId, clock.now())), 202)
 
 
 lambda_handler = api.entrypoint(app, api.Once())

@@ -26,7 +26,7 @@ _SWAGGER = "aws_lambda_powertools.event_handler.openapi.swagger_ui"
 
 Json = dict[str, Any]
 
-IDEMPOTENT = frozenset({"create_store", "start_authorization", "request_sync", "replay_delivery"})
+IDEMPOTENT = frozenset({"create_store", "start_authorization", "request_sync", "replay_delivery", "replay_deliveries"})
 VERSIONED = frozenset({"update_store", "delete_store", "make_store_primary", "replace_credentials"})
 _KEY = {
     "name": "Idempotency-Key",

@@ -3,7 +3,8 @@
 OAuth: the seller's browser comes back with a state and a code. The state is unguessable, single use and
 bound to who started the attempt and to the shop; the platform's own proof of the callback is checked before
 it is looked up, and whatever can be refused is refused before the code is spent, since on some platforms a
-new grant ends the one before it.
+new grant ends the one before it. For that reason, of two grants that come at once, the one is kept that the
+platform still takes when both are exchanged: in which order it gave them, only the platform knows.
 
 WooCommerce's grant posts the keys unsigned. What makes it safe: the state again, the address is the one
 that the caller named at the start, and the keys are proved there before anything is stored. Nothing in the
@@ -16,7 +17,7 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -24,10 +25,10 @@ from pydantic import SecretStr
 from pydantic.alias_generators import to_camel
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
-from shared import clock, connecting, credentials, exact_json, platforms, problems, schemas, stores
+from shared import apps, clock, connecting, credentials, exact_json, platforms, problems, schemas, stores, tokens
 from shared.connecting import Proof
 from shared.keys import Purpose
-from shared.models import Authorization, Store
+from shared.models import Authorization, Credentials, Store
 from shared.platforms.base import (
     App,
     Callback,
@@ -38,6 +39,7 @@ from shared.platforms.base import (
     Identity,
     PlatformError,
     PlatformName,
+    Refusal,
     Tokens,
 )
 from shared.settings import current
@@ -46,6 +48,8 @@ from shared.tables import condition_failed
 
 LIFE = timedelta(minutes=10)
 APP_NAME = "storelink"
+_RIVALS = 3
+"""How many other grants of the same store may come while one is being stored."""
 _STATE = re.compile(r"[A-Za-z0-9_-]{20,100}")
 CHOICE = "choice"
 """The parameter with which the seller chooses one of several stores that a grant covers."""
@@ -102,7 +106,7 @@ def come_back(platform: PlatformName, query: Sequence[tuple[str, str]], http: Ht
     if isinstance(adapter, GuidedGrant):
         return Ending(str(outcome(platform, dict(query), now).store))
     if CHOICE in dict(query):
-        return _choose(platform, dict(query), now)
+        return _choose(platform, dict(query), http, now)
     app = connecting.app_of(adapter)
     try:
         callback = adapter.read_callback(app, query, now)
@@ -187,9 +191,10 @@ def _exchange(
         raise problems.AuthorizationDenied("Access was declined at the platform.")
     reconnected = _to_reconnect(attempt)
     _refuse_anothers(adapter, attempt, reconnected)
+    replaced = _stored(reconnected).token_hash if reconnected else None
     platform, domain = PlatformName(attempt.platform), attempt.domain
     with connecting.platform_answers():
-        tokens = adapter.exchange(
+        came = adapter.exchange(
             app,
             domain,
             callback.code,
@@ -198,15 +203,15 @@ def _exchange(
             http=http,
             now=now,
         )
-        given = {"access_token": tokens.access_token}
-        if tokens.refresh_token:
-            given["refresh_token"] = tokens.refresh_token
-        found = adapter.stores_of(Connection(domain, given, app=app), http)
+        given = {"access_token": came.access_token}
+        if came.refresh_token:
+            given["refresh_token"] = came.refresh_token
+        found = adapter.stores_of(Connection(domain, given, callback.account, app=app), http)
     wanted = _asked_for(reconnected, found)
     if len(wanted) > 1:
-        return _offer(attempt, given, tokens, wanted, now)
-    proof = Proof(wanted[0], {**given, **wanted[0].credentials}, tokens)
-    return Ending(_connect(attempt, proof, now))
+        return _offer(attempt, given, came, wanted, now)
+    proof = Proof(wanted[0], {**given, **wanted[0].credentials}, came)
+    return Ending(_connect(attempt, proof, replaced, http, now))
 
 
 def _to_reconnect(attempt: Authorization) -> Store | None:
@@ -238,13 +243,13 @@ def _asked_for(reconnected: Store | None, found: Sequence[Identity]) -> Sequence
 
 
 def _offer(
-    attempt: Authorization, given: Mapping[str, str], tokens: Tokens, found: Sequence[Identity], now: datetime
+    attempt: Authorization, given: Mapping[str, str], came: Tokens, found: Sequence[Identity], now: datetime
 ) -> Ending:
     """Keeps the tokens, sealed, until the seller has chosen."""
     choices = [Choice(each.store_id, each.store_name or each.store_id) for each in found]
     pending = {
         "given": dict(given),
-        "expires": [clock.to_text(end) if end else None for end in (tokens.expires_at, tokens.refresh_expires_at)],
+        "expires": [clock.to_text(end) if end else None for end in (came.expires_at, came.refresh_expires_at)],
         "stores": [{**each._asdict(), "scopes": [], "credentials": dict(each.credentials)} for each in found],
     }
     plain = {"pending": exact_json.dumps(pending)}
@@ -257,7 +262,7 @@ def _offer(
     return Ending(None, choices, attempt.state)
 
 
-def _choose(platform: PlatformName, query: Mapping[str, str], now: datetime) -> Ending:
+def _choose(platform: PlatformName, query: Mapping[str, str], http: Http, now: datetime) -> Ending:
     attempt = _find(platform, query.get("state", ""), now)
     if attempt.pending is None:
         raise problems.AuthorizationInvalid("There is nothing left to choose.")
@@ -271,9 +276,9 @@ def _choose(platform: PlatformName, query: Mapping[str, str], now: datetime) -> 
     identity = found[query[CHOICE]]
     expires_at, refresh_expires_at = (clock.from_text(end) if end else None for end in pending["expires"])
     given = pending["given"]
-    tokens = Tokens(given["access_token"], given.get("refresh_token"), expires_at, refresh_expires_at)
+    came = Tokens(given["access_token"], given.get("refresh_token"), expires_at, refresh_expires_at)
     with _noted(attempt):
-        return Ending(_connect(attempt, Proof(identity, {**given, **identity.credentials}, tokens), now))
+        return Ending(_connect(attempt, Proof(identity, {**given, **identity.credentials}, came), None, http, now))
 
 
 def _sealed_as(attempt: Authorization) -> str:
@@ -334,16 +339,68 @@ def _caller(attempt: Authorization) -> Caller:
     return Caller(attempt.user_id, frozenset(exact_json.loads(attempt.request)["teams"]))
 
 
-def _connect(attempt: Authorization, proof: Proof, now: datetime) -> str:
-    """Stores what an OAuth grant has proved, as a new store or in place; our id of it."""
+def _connect(attempt: Authorization, proof: Proof, replaced: str | None, http: Http, now: datetime) -> str:
+    """Stores what an OAuth grant has proved, as a new store or in place of what was ``replaced``; our id of it."""
     asked, caller = _request(attempt), _caller(attempt)
     if "store" in asked:
         store = stores.load(asked["store"], caller)
-        store_id = connecting.reestablish(store, caller, None, proof, None, now).id
+        _replace(store, caller, proof, replaced, http, now)
     else:
-        store_id = connecting.establish(_new_store(attempt, {}), caller, proof, now).id
-    attempt.update(actions=[Authorization.store.set(store_id)])
-    return str(store_id)
+        try:
+            store = connecting.establish(_new_store(attempt, {}), caller, proof, now)
+        except problems.StoreAlreadyConnected:
+            _keep_alive(attempt, proof, http, now)
+            raise
+    attempt.update(actions=[Authorization.store.set(store.id)])
+    return str(store.id)
+
+
+def _replace(store: Store, caller: Caller, proof: Proof, replaced: str | None, http: Http, now: datetime) -> None:
+    """Gives the store the tokens of a grant, unless it got others meanwhile that have ended them."""
+    for _ in range(_RIVALS):
+        try:
+            connecting.reestablish(store, caller, None, proof, None, now, replaced=replaced)
+        except connecting.Overtaken:
+            # in this order: whoever comes after the look is met by the next attempt to store
+            replaced = _stored(store).token_hash
+            if _is_refused(store, proof.credentials, http):
+                return
+        else:
+            return
+    raise problems.ServiceBusy("The store is being connected by others too. Start again.")
+
+
+def _keep_alive(attempt: Authorization, proof: Proof, http: Http, now: datetime) -> None:
+    """The store was connected before this grant could be; if the grant has ended its tokens, it is given the new ones.
+
+    Only where it is the caller's own: nobody's grant goes into the store of somebody else.
+    """
+    caller, id = _caller(attempt), stores.holder(PlatformName(attempt.platform), proof.identity.store_id)
+    with suppress(problems.StoreNotFound):
+        store = stores.load(id or "", caller)
+        row = _stored(store)
+        with connecting.keys_available():
+            connection = tokens.open_connection(store, row, now)
+        if _is_refused(store, connection.credentials, http):
+            _replace(store, caller, proof, row.token_hash, http, now)
+
+
+def _stored(store: Store) -> Credentials:
+    try:
+        return Credentials.get(store.id, consistent_read=True)
+    except DoesNotExist as error:
+        raise problems.StoreNotFound("There is no store with this id.") from error
+
+
+def _is_refused(store: Store, opens: Mapping[str, str], http: Http) -> bool:
+    """Whether the platform says that these credentials are dead. What it does not answer is no such word."""
+    adapter = connecting.adapter_of(PlatformName(store.platform))
+    app = apps.get(adapter.name)
+    try:
+        adapter.probe(Connection(store.domain or "", opens, store.store_id, app=app), http)
+    except PlatformError as error:
+        return error.refusal is Refusal.CREDENTIALS
+    return False
 
 
 def _connect_by_key(attempt: Authorization, granted: Mapping[str, str], http: Http, now: datetime) -> str:

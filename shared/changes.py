@@ -73,10 +73,7 @@ def _store_events(old: Store | None, new: Store | None) -> Iterator[tuple[str, d
         "status": new.status,
         "statusReason": new.status_reason,
     }
-    if new.removing:
-        if old is None or not old.removing:
-            yield "store.disconnected", detail
-    elif old is None or old.status != new.status:
+    if old is None or old.status != new.status:
         names = {
             Status.CONNECTED: "store.connected",
             Status.NEEDS_REAUTHORIZATION: "store.needs_reauthorization",
@@ -84,6 +81,8 @@ def _store_events(old: Store | None, new: Store | None) -> Iterator[tuple[str, d
             Status.DISCONNECTED: "store.disconnected",
         }
         yield names[Status(new.status)], detail
+    if new.removing and (old is None or not old.removing):
+        yield "store.removed", detail
     if new.reauthorize_by is not None and (old is None or _announced(old) != _announced(new)):
         by = clock.short(new.reauthorize_by)
         yield "store.reauthorization_due", {**detail, "reauthorizeBy": by, "days": int(new.reauthorize_days)}
@@ -104,7 +103,8 @@ def _record_events(
     kind = resource.removesuffix("s")
     detail = {"store": new.store_id, f"{kind}Id": new.id, "changedAt": new.change_key.split("#")[0]}
     if new.deleted:
-        yield f"{kind}.deleted", detail
+        if old is not None and not old.deleted:  # what was never here may have a tombstone, see records.redact
+            yield f"{kind}.deleted", detail
     elif old is None or old.deleted:
         yield f"{kind}.created", detail
     elif old.hash != new.hash:

@@ -17,6 +17,8 @@ from shared.observability import logger
 from shared.platforms.base import PrivacyKind, PrivacyRequest
 from shared.tables import condition_failed
 
+Clock = Callable[[], datetime]
+
 KEPT = timedelta(days=3 * 365)
 
 
@@ -38,7 +40,7 @@ def carry_out(
     place: str,
     request: PrivacyRequest,
     received_at: datetime,
-    now: datetime,
+    now: Clock,
     *,
     is_gone: Callable[[], bool],
 ) -> bool:
@@ -54,10 +56,10 @@ def carry_out(
         store=place,
         received_at=received_at,
         due_at=received_at + request.term,
-        done_at=now,
+        done_at=now(),
         outcome=outcome,
         orders=exact_json.dumps(orders),
-        expires_at=now + KEPT,
+        expires_at=now() + KEPT,
     )
     logger.info("privacy_request_done", kind=request.kind, store=place, outcome=outcome)
     try:
@@ -76,7 +78,7 @@ def _name(key: str, request: PrivacyRequest) -> str:
 
 
 def _done(
-    platform: str, store: Store | None, request: PrivacyRequest, now: datetime, is_gone: Callable[[], bool]
+    platform: str, store: Store | None, request: PrivacyRequest, now: Clock, is_gone: Callable[[], bool]
 ) -> tuple[Done, dict[str, list[str]]]:
     """What was done, and to which orders of which stores."""
     if request.kind is PrivacyKind.ERASE_STORE:
@@ -84,7 +86,7 @@ def _done(
     meant = records.of_buyer(f"{platform}#{request.buyer}") if request.buyer else []
     meant += [(store.id, id) for id in request.orders] if store else []
     if request.kind is PrivacyKind.ERASE_CUSTOMER:
-        meant = [(store_id, id) for store_id, id in meant if records.redact(store_id, id, now)]
+        meant = [(store_id, id) for store_id, id in meant if records.redact(store_id, id, now())]
     done = Done.ERASED if request.kind is PrivacyKind.ERASE_CUSTOMER else Done.REPORTED
     orders: dict[str, list[str]] = {}
     for store_id, id in meant:
@@ -92,10 +94,10 @@ def _done(
     return (done if meant else Done.NOTHING_HELD), orders
 
 
-def _erase_store(store: Store | None, now: datetime, is_gone: Callable[[], bool]) -> Done:
+def _erase_store(store: Store | None, now: Clock, is_gone: Callable[[], bool]) -> Done:
     if store is None:
         return Done.NOTHING_HELD
     if not is_gone():
         return Done.STILL_CONNECTED
-    stores.begin_removal(store.id, None, None, now)
+    stores.begin_removal(store.id, None, None, now())
     return Done.ERASED

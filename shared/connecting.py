@@ -50,6 +50,10 @@ _LONGEST_NAME = 200
 _ALPHABET = string.ascii_letters + string.digits
 
 
+class Overtaken(Exception):
+    """The store got other tokens than those that were to be replaced."""
+
+
 class Proof(NamedTuple):
     """What a platform confirmed: whose store it is, and what opens it."""
 
@@ -136,11 +140,22 @@ def reconnect(
 
 
 def reestablish(
-    store: Store, caller: Caller, expected: int | None, proof: Proof | None, webhook_secret: str | None, now: datetime
+    store: Store,
+    caller: Caller,
+    expected: int | None,
+    proof: Proof | None,
+    webhook_secret: str | None,
+    now: datetime,
+    *,
+    replaced: str | None = None,
 ) -> Store:
-    """The store with the credentials that were proved, if they open it and no other, or a new webhook secret."""
+    """The store with the credentials that were proved, if they open it and no other, or a new webhook secret.
+
+    With ``replaced``, the hash of its tokens, only while it has these; else :class:`Overtaken`.
+    """
     actions: list[Action] = []
     unchanged = Credentials.store_id.exists()
+    refusal: Exception = problems.ServiceBusy("The store's credentials are being changed. Try again.")
     values: dict[str, Any] = {}
     if proof is not None:
         if proof.identity.store_id != store.store_id:
@@ -156,8 +171,10 @@ def reestablish(
         both = {"current": webhook_secret, "previous": known["current"]}
         actions.append(Credentials.webhook_secrets.set(_seal(Purpose.WEBHOOK, store, both, now)))
         unchanged &= Credentials.webhook_secrets == old
-    busy = problems.ServiceBusy("The store's credentials are being changed. Try again.")
-    replace = Update(Credentials(store.id), actions, unchanged, busy)
+    if replaced is not None:
+        unchanged &= Credentials.token_hash == replaced
+        refusal = Overtaken()
+    replace = Update(Credentials(store.id), actions, unchanged, refusal)
     store = stores.reconnected(store.id, caller, expected, [replace], proved=proof is not None, now=now)
     if values:
         tokens.show(store.id, values["token_expires_at"], values["refresh_expires_at"])

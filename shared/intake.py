@@ -10,16 +10,27 @@ import hashlib
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import apps, clients, clock, credentials, keys, platforms, problems
+from shared import apps, clients, clock, credentials, keys, platforms, problems, signing_keys
 from shared.keys import Purpose
 from shared.observability import logger
-from shared.platforms.base import Delivery, NotifiesApp, PlatformName, ReceivesWebhooks, SignsWithApp, Verdict
+from shared.platforms.base import (
+    AnswersChallenge,
+    Delivery,
+    FetchesKeys,
+    Http,
+    NotifiesApp,
+    PlatformName,
+    ReceivesFromQueue,
+    ReceivesWebhooks,
+    SignsWithApp,
+    Verdict,
+)
 from shared.settings import current
 
 LARGEST_BODY = 1024 * 1024
@@ -33,7 +44,14 @@ SECRETS_CACHED = timedelta(seconds=60)
 """How long a store's sealed secrets are believed to be the latest. They are opened anew each time: a KMS key that is
 disabled bites when ``shared.keys`` gives up the group's key."""
 SECRETS_REREAD = timedelta(seconds=5)
-_OURS = (ClientError, BotoCoreError, keys.KeyUnavailable, credentials.CredentialsUnreadable, apps.AppMissing)
+_OURS = (
+    ClientError,
+    BotoCoreError,
+    keys.KeyUnavailable,
+    credentials.CredentialsUnreadable,
+    apps.AppMissing,
+    signing_keys.KeyNotToBeHad,
+)
 """What may go wrong on our side: the sender must try again."""
 _CACHED_CONNECTIONS = 2000
 _LONGEST_CONNECTION = 200
@@ -57,15 +75,29 @@ class _Receiver(NamedTuple):
 _receivers: OrderedDict[str, _Receiver] = OrderedDict()
 
 
-def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The HTTP answer to a webhook request, from API Gateway's event (payload 2.0)."""
-    if event["requestContext"]["http"]["method"] != "POST":
-        return _rendered(problems.MethodNotAllowed("Deliveries come by POST."))
+class NotTakenIn(Exception):
+    """A message of a queue is not what it should be; its text says why. The queue keeps it in the end."""
+
+
+def _way_out() -> Http:
+    from shared import egress  # it costs as much as all the rest, and hardly any delivery needs it
+
+    return egress.client().within(signing_keys.PATIENCE)
+
+
+def answer(event: Mapping[str, Any], now: datetime, connect: Callable[[], Http] = _way_out) -> dict[str, Any]:
+    """The HTTP answer to a webhook request, from API Gateway's event (payload 2.0).
+
+    ``connect`` gives what reaches the platform, where a key must be asked for.
+    """
     path = event.get("pathParameters") or {}
+    platform, connection = path.get("platform", ""), path.get("connection")
     try:
+        if event["requestContext"]["http"]["method"] != "POST":
+            return _challenged(platform, connection, event.get("queryStringParameters") or {})
         topic = _storable(path.get("topic", ""))[:_LONGEST_TOPIC]
         delivery = Delivery(_lower(event["headers"]), _bytes(event), topic)
-        status = receive(path.get("platform", ""), path.get("connection"), delivery, now)
+        status = receive(platform, connection, delivery, now, connect)
     except problems.Problem as problem:
         return _rendered(problem)
     except Exception as error:  # noqa: BLE001 whatever it is, it is ours: the sender must try again
@@ -74,20 +106,69 @@ def answer(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {"statusCode": status}
 
 
-def receive(platform: str, connection: str | None, delivery: Delivery, now: datetime) -> int:
+def receive(
+    platform: str, connection: str | None, delivery: Delivery, now: datetime, connect: Callable[[], Http] = _way_out
+) -> int:
     """Takes a delivery in and gives the HTTP status to answer; a :class:`Problem` otherwise."""
     adapter = _adapter(platform)
     if len(delivery.body) > LARGEST_BODY:
         raise problems.BodyTooLarge(f"A delivery has at most {LARGEST_BODY} bytes.")
     try:
         if connection is None:
-            _store(adapter, platform, _app_delivery(adapter, platform, delivery, now), delivery, now)
-        elif receiver := _verified(adapter, platform, connection, delivery, now):
+            _store(adapter, platform, _app_delivery(adapter, platform, delivery, now, connect), delivery, now)
+        elif receiver := _verified(adapter, platform, connection, delivery, now, connect):
             _store(adapter, platform, receiver.store_id, delivery, now)
     except _OURS as error:
         logger.exception("intake_failed", platform=platform)
         raise problems.ServiceBusy("The delivery could not be stored. Send it again.") from error
     return 200
+
+
+def take_in_message(platform: PlatformName, record: Mapping[str, Any], now: datetime) -> None:
+    """Takes in a message of the queue that a platform writes into, from Lambda's record of it.
+
+    Who may write into a queue or a bus is said by its policy. A delivery is stored for every store of ours that
+    it may be about. :class:`NotTakenIn` where it is none of ours.
+    """
+    adapter = _reader(platform)
+    _take_in(platform, adapter, adapter.read_queue_message(record["body"], record["md5OfBody"]), now)
+
+
+def take_in_event(platform: PlatformName, event: Mapping[str, Any], now: datetime) -> None:
+    """The same for an event of the platform's event bus."""
+    adapter = _reader(platform)
+    _take_in(platform, adapter, adapter.read_bus_event(json.dumps(event)), now)
+
+
+def _reader(platform: PlatformName) -> Any:
+    adapter = platforms.get(platform)
+    if not isinstance(adapter, ReceivesFromQueue):
+        raise NotTakenIn(f"{platform} sends nothing through a queue.")
+    return adapter
+
+
+def _take_in(platform: PlatformName, adapter: Any, delivery: Delivery, now: datetime) -> None:
+    if adapter.verify(delivery, _app_secrets(adapter, platform, delivery, now, _way_out), now) is not Verdict.GENUINE:
+        raise NotTakenIn("It is damaged, or about another application than ours.")
+    named = adapter.stores_named(delivery)
+    for store_id in _ours(platform, named) or [f"{platform}#{named[0] if named else ''}"]:
+        _store(adapter, platform, store_id, delivery, now)
+
+
+def _challenged(platform: str, connection: str | None, query: Mapping[str, str]) -> dict[str, Any]:
+    """The proof that the app's address is ours."""
+    adapter = platforms.get(PlatformName(platform)) if platform in PlatformName.__members__ else None
+    if connection is not None or not isinstance(adapter, AnswersChallenge):
+        raise problems.MethodNotAllowed("Deliveries come by POST.")
+    try:
+        app = apps.get(PlatformName(platform))
+        proof = adapter.answer_challenge(app, query, f"{current().public_url}/webhooks/{platform}")
+    except ValueError as error:
+        raise problems.RequestInvalid(str(error)) from error
+    except _OURS as error:
+        logger.exception("challenge_failed", platform=platform)
+        raise problems.ServiceBusy("The challenge could not be answered. Ask again.") from error
+    return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": json.dumps(proof)}
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
@@ -130,24 +211,30 @@ def _adapter(platform: str) -> ReceivesWebhooks:
 
 
 def _verified(
-    adapter: ReceivesWebhooks, platform: str, connection: str, delivery: Delivery, now: datetime
+    adapter: ReceivesWebhooks,
+    platform: str,
+    connection: str,
+    delivery: Delivery,
+    now: datetime,
+    connect: Callable[[], Http],
 ) -> _Receiver | None:
     """Who the delivery is for, if it is genuine; ``None`` for a ping."""
     receiver = _receiver(platform, connection, now, SECRETS_CACHED)
-    verdict = adapter.verify(delivery, _secrets(adapter, platform, receiver, now), now)
+    of_app = _app_secrets(adapter, platform, delivery, now, connect)
+    verdict = adapter.verify(delivery, (*of_app, *receiver.secrets(now)), now)
     if verdict is Verdict.FORGED and now - receiver.read_at > SECRETS_REREAD:
         # the secret may have been replaced since it was read
         receiver = _receiver(platform, connection, now, SECRETS_REREAD)
-        verdict = adapter.verify(delivery, _secrets(adapter, platform, receiver, now), now)
+        verdict = adapter.verify(delivery, (*of_app, *receiver.secrets(now)), now)
     return None if verdict is Verdict.PING else _genuine(receiver, verdict, delivery)
 
 
-def _secrets(adapter: ReceivesWebhooks, platform: str, receiver: _Receiver, now: datetime) -> Sequence[str]:
-    """What the delivery may be signed with: the app's secrets where the platform uses those, then the store's."""
-    return (*_app_secrets(adapter, platform), *receiver.secrets(now))
-
-
-def _app_secrets(adapter: object, platform: str) -> Sequence[str]:
+def _app_secrets(
+    adapter: object, platform: str, delivery: Delivery, now: datetime, connect: Callable[[], Http]
+) -> Sequence[str]:
+    """What the delivery may be signed with that is not a store's own: the app's secrets, or a key of the platform."""
+    if isinstance(adapter, FetchesKeys):
+        return [signing_keys.get(PlatformName(platform), adapter, adapter.key_id(delivery), connect, now)]
     return adapter.app_secrets(apps.get(PlatformName(platform))) if isinstance(adapter, SignsWithApp) else ()
 
 
@@ -159,24 +246,32 @@ def _genuine(receiver: _Receiver, verdict: Verdict, delivery: Delivery) -> _Rece
     return receiver
 
 
-def _app_delivery(adapter: ReceivesWebhooks, platform: str, delivery: Delivery, now: datetime) -> str:
+def _app_delivery(
+    adapter: ReceivesWebhooks, platform: str, delivery: Delivery, now: datetime, connect: Callable[[], Http]
+) -> str:
     """Whose a delivery to the app's own address is: our id of the store, or the platform's of one that is gone."""
     if not isinstance(adapter, NotifiesApp):
         raise problems.ConnectionUnknown("No store receives webhooks here.")
-    verdict = adapter.verify(delivery, _app_secrets(adapter, platform), now)
+    verdict = adapter.verify(delivery, _app_secrets(adapter, platform, delivery, now, connect), now)
     nobody = _Receiver("", platform, b"", now)
     _genuine(nobody, verdict, delivery)
     theirs = adapter.store_of(_readable(delivery))
     if not theirs and len(delivery.body) > LARGEST_READ:
         raise problems.BodyTooLarge(f"A notification to the app has at most {LARGEST_READ} bytes.")
-    return _claimed(f"store#{platform}#{theirs}") or f"{platform}#{theirs}"
+    return next(iter(_ours(platform, [theirs])), f"{platform}#{theirs}")
 
 
-def _claimed(claim: str) -> str | None:
-    answer = clients.dynamodb().get_item(
-        TableName=f"{current().table_prefix}-claims", Key={"claim": {"S": claim}}, ConsistentRead=True
-    )
-    return answer["Item"]["store"]["S"] if "Item" in answer else None
+def _ours(platform: str, ids: Iterable[str]) -> list[str]:
+    """Our ids of the stores that are connected, of those that the platform names."""
+    claims = f"{current().table_prefix}-claims"
+    wanted = [{"claim": {"S": f"store#{platform}#{id}"}} for id in ids]
+    if not wanted:
+        return []
+    asked = {claims: {"Keys": wanted, "ConsistentRead": True}}
+    answer = clients.dynamodb().batch_get_item(RequestItems=asked)
+    if answer.get("UnprocessedKeys"):
+        raise problems.ServiceBusy("The stores could not be looked up.")
+    return sorted(item["store"]["S"] for item in answer["Responses"][claims])
 
 
 def _receiver(platform: str, connection: str, now: datetime, oldest: timedelta) -> _Receiver:

@@ -333,6 +333,17 @@ class OrdersByBuyer(GlobalSecondaryIndex["Order"]):
     store_id = UnicodeAttribute(range_key=True)
 
 
+class OrdersPersonalDue(GlobalSecondaryIndex["Order"]):
+    """Orders whose buyer's data must be gone by a time that the platform sets; sparse."""
+
+    class Meta:
+        index_name = "personalDue"
+        projection = KeysOnlyProjection()
+
+    personal_shard = UnicodeAttribute(hash_key=True)
+    personal_until = UnicodeAttribute(range_key=True)
+
+
 class Order(SyncedRecord):
     """An order of a store."""
 
@@ -341,10 +352,16 @@ class Order(SyncedRecord):
 
     created_key = UnicodeAttribute(null=True)
     buyer = UnicodeAttribute(null=True)
+    erased = BooleanAttribute(null=True)
+    """A request about personal data took out who bought: what the platform shows later is kept without it."""
+    personal_until = UnicodeAttribute(null=True)
+    """From when on nothing may be held, or shown, that tells who bought."""
+    personal_shard = UnicodeAttribute(null=True)
 
     by_change = OrdersByChange()
     by_created = OrdersByCreated()
     by_buyer = OrdersByBuyer()
+    personal_due = OrdersPersonalDue()
 
 
 class DeliveriesByStore(GlobalSecondaryIndex["Delivery"]):
@@ -377,6 +394,8 @@ class Delivery(Table):
     outcome = UnicodeAttribute()
     cause = UnicodeAttribute(null=True)
     attempts = NumberAttribute(default=0)
+    replayed_at = UnicodeAttribute(null=True)
+    """When it was last asked for again. DynamoDB's stream shows no write that changes nothing, so each replay must."""
     expires_at = TTLAttribute()
 
     by_store = DeliveriesByStore()
@@ -450,16 +469,27 @@ class StoreDesign(Table):
 
 
 class Budget(Table):
-    """A platform's rate budget, shared by all workers: one row per store, or per app."""
+    """How many calls a platform takes from our app, and who has spoken for them: shared by all workers.
+
+    ``shared.budgets`` reads and writes it.
+    """
 
     class Meta:
         table_name = table_name("budgets")
 
     scope = UnicodeAttribute(hash_key=True)
-    remaining = NumberAttribute(null=True)
-    capacity = NumberAttribute(null=True)
-    restore_per_second = NumberAttribute(null=True)
-    measured_at = UTCDateTimeAttribute(null=True)
+    """``PLATFORM#LIMIT``."""
+    per_day = NumberAttribute(null=True)
+    """As the platform last told it, or an operator wrote it here; none where the adapter's figure holds."""
+    per_second = NumberAttribute(null=True)
+    day_until = UTCDateTimeAttribute(null=True)
+    """Until when the calls that come back in the course of a day are spoken for."""
+    second_until = UTCDateTimeAttribute(null=True)
+    """Until when the turns within each second are."""
+    not_before = UTCDateTimeAttribute(null=True)
+    """The platform asked all of the app to wait until then."""
+    changes = NumberAttribute(null=True)
+    """Counts the writes: each is made on what was read."""
 
 
 class KeyGroup(Table):

@@ -4,11 +4,14 @@ A record's *version* is the platform's time of its last change, then our time of
 A page of a sync is compared by hash and written in batches, which take no conditions; a single record
 (a webhook's) is written under a condition. Where a batch overwrites a newer version that came between
 its look and its write, the table's stream shows both images and :func:`restore` puts the newer back.
+
+An order whose buyer was erased keeps a mark, through whatever is written: the platform may show the order again
+with the buyer in it, and what comes is stored without. The mark is read and checked where hash and version are.
 """
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -17,7 +20,7 @@ from typing import Any
 from pynamodb.exceptions import DoesNotExist, PutError
 from pynamodb.expressions.condition import Condition
 
-from shared import clock, exact_json, paging, problems
+from shared import clock, exact_json, paging, problems, settings, wheel
 from shared.models import Order, Product, SyncedRecord
 from shared.platforms.base import Json, Record, Resource
 from shared.tables import condition_failed
@@ -70,12 +73,14 @@ def save_page(
     known = {row.id: row for row in _known(table, store_id, latest)}
     changed: list[Product | Order] = []
     for record in latest.values():
+        old = known.get(record.id)
         try:
             row = _row(table, store_id, record, currency, observed_at, now)
         except TooLarge:
             counts.failed += 1
             continue
-        old = known.get(record.id)
+        if isinstance(row, Order) and old is not None and _is_erased(old):
+            _erase(row)
         if old is None:
             counts.created += 1
         elif _is_news(old, row):
@@ -101,7 +106,7 @@ def save(
     table = TABLES[resource]
     row = _row(table, store_id, record, currency, observed_at, now)
     returns = table.deleted.exists() & (table.looked_at < row.looked_at)
-    return _put(row, table.id.does_not_exist() | _newer(table, row) | returns)
+    return _write(row, lambda: table.id.does_not_exist() | _newer(table, row) | returns)
 
 
 def save_announced(
@@ -110,7 +115,7 @@ def save_announced(
     """The same for a record that a delivery brought. It may be older than it looks, so it ends no tombstone."""
     table = TABLES[resource]
     row = _row(table, store_id, record, currency, received_at, now)
-    return _put(row, table.id.does_not_exist() | _newer(table, row))
+    return _write(row, lambda: table.id.does_not_exist() | _newer(table, row))
 
 
 def is_buried(store_id: str, resource: Resource, id: str) -> bool:
@@ -134,33 +139,64 @@ def bury(store_id: str, resource: Resource, id: str, observed_at: datetime, now:
         change_key=_change_key(now, id),
         deleted=True,
     )
-    return _put(row, table.id.exists() & table.deleted.does_not_exist() & (table.looked_at < row.looked_at))
+    replaces = table.id.exists() & table.deleted.does_not_exist() & (table.looked_at < row.looked_at)
+    return _write(row, lambda: replaces)
 
 
 def restore(resource: Resource, old: SyncedRecord, new: SyncedRecord) -> bool:
-    """Puts a newer version back that a batch overwrote; whether this write was such a one."""
-    if not _is_older(new, old):
+    """Puts back what a batch overwrote: a newer version, or a buyer's erasure; whether this write was such a one."""
+    is_older = _is_older(new, old)
+    if not is_older and (_is_erased(new) or not _is_erased(old)):
         return False
-    table = TABLES[resource]
-    _put(old, (table.version == new.version) & (table.hash == new.hash))
+    table, right = TABLES[resource], old if is_older else new
+    is_there = (table.version == new.version) & (table.hash == new.hash)
+    if isinstance(right, Order) and (_is_erased(old) or _is_erased(new)):
+        _erase(right)
+    _put(right, is_there)
     return True
 
 
 def redact(store_id: str, id: str, now: datetime) -> bool:
-    """Takes what tells who bought out of an order; whether there was something to take."""
+    """Takes what tells who bought out of an order, for good; whether there was something to take.
+
+    An order that is not here is marked too, by a tombstone that any look ends.
+    """
     try:
         row = Order.get(store_id, id, consistent_read=True)
     except DoesNotExist:
-        return False
+        mark = Order(store_id, id, version="", looked_at="", hash="", change_key=_change_key(now, id), deleted=True)
+        mark.erased = True
+        return not _put(mark, Order.id.does_not_exist()) and redact(store_id, id, now)
     body = body_of(row)
-    if row.deleted or not any(body.get(name) for name in PERSONAL):
+    found = impersonal(body) != body
+    if _is_erased(row) and not found:
         return False
-    text = exact_json.canonical({**body, **dict.fromkeys(PERSONAL)})
-    old_version, row.buyer = row.version, None
-    row.version = _version(clock.from_text(old_version.split("|")[0]), now)
-    row.looked_at, row.change_key = clock.to_text(now), _change_key(now, id)
-    row.hash, row.body = hashlib.sha256(text).hexdigest()[:32], zlib.compress(text)
-    return _put(row, Order.version == old_version) or redact(store_id, id, now)
+    as_read = (Order.version == row.version) & (Order.hash == row.hash)
+    _erase(row)
+    if found:
+        # not older than what it replaces, though our clock may be behind: what is older is put back
+        row.looked_at, row.change_key = max(row.looked_at, clock.to_text(now)), _change_key(now, id)
+        row.version = f"{_changed_at(row)}|{row.looked_at}"
+    return found if _put(row, as_read) else redact(store_id, id, now)
+
+
+def impersonal(body: Json) -> Json:
+    """An order without what tells who bought; what buyers had written onto their goods is of that kind."""
+    lines = [{**line, **({"properties": []} if "properties" in line else {})} for line in body.get("lines") or []]
+    named = {name: None for name in PERSONAL if name in body}
+    return {**body, **named, **({"lines": lines} if lines else {})}
+
+
+def expire_personal(now: Callable[[], datetime], deadline: datetime) -> int:
+    """Takes out who bought where the platform lets us hold it no longer; of how many orders."""
+    count = 0
+    for shard in range(settings.current().shards):
+        due = Order.personal_due.query(str(shard), Order.personal_until <= clock.to_text(now()))
+        for key in due:
+            count += redact(str(key.store_id), str(key.id), now())
+            if now() >= deadline:
+                return count
+    return count
 
 
 def of_buyer(buyer: str) -> list[tuple[str, str]]:
@@ -237,7 +273,10 @@ def to_view(row: SyncedRecord) -> Json:
     changed_at = row.change_key.split("#")[0]
     if row.deleted:
         return {"id": row.id, "store": row.store_id, "deleted": True, "changedAt": changed_at}
-    return {"id": row.id, "store": row.store_id, **body_of(row), "changedAt": changed_at}
+    body = body_of(row)
+    if isinstance(row, Order) and row.personal_until is not None and row.personal_until <= clock.to_text(clock.now()):
+        body = impersonal(body)  # its time has come, and its turn not yet
+    return {"id": row.id, "store": row.store_id, **body, "changedAt": changed_at}
 
 
 def body_of(row: SyncedRecord) -> Json:
@@ -262,9 +301,8 @@ def _orders(store_id: str, limit: int, position: paging.Position | None) -> list
 
 def _known(table: type[Product] | type[Order], store_id: str, ids: Iterable[str]) -> Iterable[Product | Order]:
     keys = [(store_id, id) for id in ids]
-    return table.batch_get(
-        keys, consistent_read=True, attributes_to_get=["id", "version", "looked_at", "hash", "deleted"]
-    )
+    compared = ["id", "version", "looked_at", "hash", "deleted", *(["erased"] if table is Order else [])]
+    return table.batch_get(keys, consistent_read=True, attributes_to_get=compared)
 
 
 def _row(
@@ -285,24 +323,65 @@ def _row(
         record.id,
         version=_version(record.updated_at, observed_at),
         looked_at=clock.to_text(observed_at),
-        hash=_hash(record, text),
+        hash=_hash(clock.to_text(record.updated_at), text),
         body=packed,
         change_key=_change_key(now, record.id),
     )
     if isinstance(row, Order):
         row.created_key = f"{clock.to_text(record.created_at or record.updated_at)}#{record.id}"
         row.buyer = record.buyer or None
+        _limit(row, record.personal_until, now)
     return row
 
 
-def _hash(record: Record, text: bytes) -> str:
+def _limit(row: Order, personal_until: datetime | None, now: datetime) -> None:
+    """Has the row lose who bought in time; what comes too late for that loses it at once."""
+    if personal_until is None:
+        return
+    row.personal_until, row.personal_shard = clock.to_text(personal_until), str(wheel.shard_of(row.store_id))
+    if personal_until <= now:
+        _erase(row)
+
+
+def _hash(changed_at: str, text: bytes) -> str:
     """Of the contents and the platform's time: a change back and forth is two changes."""
-    return hashlib.sha256(clock.to_text(record.updated_at).encode() + text).hexdigest()[:32]
+    return hashlib.sha256(changed_at.encode() + text).hexdigest()[:32]
+
+
+def _changed_at(row: SyncedRecord) -> str:
+    """The platform's time of a row's last change."""
+    return row.version.partition("|")[0]
+
+
+def _is_erased(row: SyncedRecord) -> bool:
+    return isinstance(row, Order) and bool(row.erased)
+
+
+def _erase(row: Order) -> None:
+    """Takes the buyer out of a row that is to be written, and marks it; the same as a look that found none."""
+    row.erased, row.buyer = True, None
+    row.personal_until = row.personal_shard = None
+    if row.body:
+        text = exact_json.canonical(impersonal(body_of(row)))
+        row.body, row.hash = zlib.compress(text), _hash(_changed_at(row), text)
 
 
 def _newer(table: type[Product] | type[Order], row: SyncedRecord) -> Condition:
     newer: Condition = table.deleted.does_not_exist() & (table.version < row.version) & (table.hash != row.hash)
     return newer
+
+
+def _write(row: Product | Order, replaces: Callable[[], Condition]) -> bool:
+    """Writes a row where it replaces what is there, without its buyer where that was erased; whether it was written.
+
+    The erased are few, so a write that is refused is tried as one of theirs, instead of a look before each.
+    """
+    if not isinstance(row, Order):
+        return _put(row, replaces())
+    if _put(row, Order.erased.does_not_exist() & replaces()):
+        return True
+    _erase(row)
+    return _put(row, Order.erased.exists() & replaces())
 
 
 def _put(row: SyncedRecord, condition: Condition) -> bool:

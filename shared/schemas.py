@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from shared import exact_json, problems
+from shared import clock, exact_json, problems
 from shared.platforms.base import PlatformName
 
 METADATA_BYTES = 16 * 1024
@@ -82,6 +82,16 @@ def _metadata(value: Any) -> Any:
     return value
 
 
+def _moment(value: Any) -> datetime:
+    wanted = "It is not an RFC 3339 time, such as 2026-11-22T10:00:00Z."
+    if not isinstance(value, str):
+        raise ValueError(wanted)  # noqa: TRY004 pydantic reports ValueError, not TypeError
+    try:
+        return clock.from_text(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(wanted) from error
+
+
 Currency = Annotated[StrictStr, AfterValidator(_currency), Field(examples=["USD"], description="ISO 4217")]
 Timezone = Annotated[StrictStr, AfterValidator(_timezone), Field(examples=["UTC"], description="IANA name")]
 Name = Annotated[StrictStr, AfterValidator(_printable), Field(min_length=1, max_length=200)]
@@ -95,6 +105,7 @@ Markup = Annotated[
 ]
 Interval = Annotated[StrictInt, Field(ge=SHORTEST_INTERVAL, le=LONGEST_INTERVAL, description="seconds")]
 Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
+Moment = Annotated[datetime, BeforeValidator(_moment), Field(description="RFC 3339")]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096, json_schema_extra={"writeOnly": True})]
 
 
@@ -246,6 +257,37 @@ class NewSync(Body):
     allow_deletes: StrictBool = Field(
         default=False, description="Delete even where so much is gone that a sync would stop and ask."
     )
+
+
+REPLAY_MOST = 100
+
+
+class NewReplay(Body):
+    """Which of a store's deliveries are to be processed again; with nothing given, all that are kept."""
+
+    since: Moment | None = Field(default=None, description="Received then or later.")
+    until: Moment | None = Field(default=None, description="Received before then.")
+    outcome: Literal["PENDING", "PROCESSED", "IGNORED", "RETRYING", "DEAD_LETTERED"] | None = Field(
+        default=None, description="Only those that have come to this."
+    )
+    limit: StrictInt = Field(default=REPLAY_MOST, ge=1, le=REPLAY_MOST, description="How many at once, at most.")
+    cursor: Annotated[StrictStr, Field(max_length=1024)] | None = Field(
+        default=None, description="nextCursor of the answer before, with all else as it was."
+    )
+
+    @model_validator(mode="after")
+    def _spans_time(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since is not before until.")
+        return self
+
+
+class ReplayView(View):
+    """How many deliveries are processed again."""
+
+    store: str
+    queued: int
+    next_cursor: str | None = Field(description="Null when all that were asked for are queued.")
 
 
 class StatusReason(View):

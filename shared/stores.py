@@ -231,7 +231,7 @@ def begin_removal(store_id: str, caller: Caller | None, expected: int | None, no
         if store.is_primary:
             steps.append(_release(primary_claim(store.user_id, store.team_id), store.id))
         store.is_primary = False
-        store.status = Status.DISCONNECTED
+        store.status, store.status_reason = Status.DISCONNECTED, None
         return steps
 
     _change(store_id, caller, expected, now, change)

@@ -5,16 +5,19 @@ them, and says how it ended. It never says COMPLETE when something is missing.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
 from shared import (
+    budgets,
+    clients,
     clock,
     connecting,
     credentials,
@@ -36,7 +39,6 @@ from shared.observability import logger
 from shared.platforms.base import (
     Connection,
     Http,
-    IdPage,
     Json,
     ManagesSubscriptions,
     Page,
@@ -77,8 +79,13 @@ _HEALTHY = frozenset({Status.CONNECTED, Status.UNREACHABLE})
 _TRIES_WHILE_BUSY = 30
 IMPORT = "import"
 """Beside the cursors in a checkpoint: how far a first import is."""
+COMPARE = "compare"
+"""Beside them too: where a full compare was cut off."""
+MOST_PARTS = 100
+"""A compare that was cut off more often begins anew."""
 _ORDER = (Resource.ORDERS, Resource.PRODUCTS)
 
+Answered = TypeVar("Answered")
 Clock = Callable[[], datetime]
 Pause = Callable[[float], None]
 """Waits so many seconds."""
@@ -334,20 +341,26 @@ class _Work:
         self.this = this
         self.store = store
         self.state = state
-        self.http = http
         self.now = now
         self.deadline = deadline
         self.pause = pause
         self.cursors: dict[str, Json] = exact_json.loads(state.checkpoint) if state.checkpoint else {}
+        if this.trigger == "request" and this.full:
+            self.cursors.pop(COMPARE, None)
         self.started_with = state.checkpoint
         self.importing = state.last_sync_at is None
         self.wait_until: datetime | None = None
         self.compares = False
         """Whether the run came as far as the full compare; the next is a day away, however this one ends."""
+        self._listed: list[str] = []
+        """The ids that this run's part of the compare was shown."""
         adapter = platforms.get(PlatformName(store.platform))
         if adapter is None:
             raise LookupError(f"No adapter for {store.platform}")
         self.adapter: Platform = adapter
+        self.http = budgets.counting(adapter, http, now, pause, longest=LONGEST_PAUSE)
+        self.patient_http = budgets.counting(adapter, http, now, pause, longest=LONGEST_PAUSE, patient=True)
+        """For what no seller waits for: products and the compare."""
         self.row = Credentials.get(store.id, consistent_read=True)
         self._connection: Connection | None = None
         self._renewed = False
@@ -372,17 +385,23 @@ class _Work:
 
     def do(self) -> None:
         """The whole run."""
-        if self.this.full:
+        # a rest ends the compare that was begun, and begins none: somebody else may have ended it meanwhile
+        if self.this.full and self.this.trigger != "continuation" and not self._place():
             self._subscribe()
             self._look_after_webhooks()
+            self.cursors[COMPARE] = {"began": clock.to_text(self.now()), "done": [], "lacks": None, "parts": []}
         if self.importing and Resource.ORDERS not in self.cursors and IMPORT not in self.cursors:
             self._begin_import()
         for resource in _ORDER:
             self._page_through(resource)
-        if self.this.full:
+        if place := self._place():
             self.compares = True
             for resource in _ORDER:
-                self._compare_ids(resource)
+                if resource not in place["done"]:
+                    self._compare_ids(resource, place)
+            if place["lacks"]:
+                self._lacks(*place["lacks"])
+            del self.cursors[COMPARE]
 
     def _subscribe(self) -> None:
         """Makes the platform's webhook subscriptions those that should exist: all of ours, or none."""
@@ -429,7 +448,7 @@ class _Work:
         while not done:
             self._keep_going()
             observed_at = self.now()
-            page = self._fetch(resource, observed_at)
+            page = self._fetch(resource)
             tokens.proved(self.row)
             saved = self._save(resource, page.records, observed_at)
             self.this.pages += 1
@@ -453,36 +472,40 @@ class _Work:
         total = page.total if page.total is not None else before["total"]
         progress[resource] = {"done": before["done"] + len(page.records), "total": total}
 
-    def _fetch(self, resource: Resource, observed_at: datetime) -> Page:
-        """One page; a platform that asks for a short wait gets it."""
+    def _fetch(self, resource: Resource) -> Page:
+        http = self.http if resource is Resource.ORDERS else self.patient_http
+        return self._patiently(
+            lambda: self.adapter.fetch(self.connection, resource, self.cursors.get(resource), http, self.now())
+        )
+
+    def _patiently(self, ask: Callable[[], Answered]) -> Answered:
+        """What a call gives; a platform that asks for a short wait gets it."""
         try:
-            return self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, observed_at)
+            return ask()
         except PlatformError as error:
             if error.refusal is not Refusal.RATE_LIMITED or error.retry_at is None:
                 raise
             if error.retry_at - self.now() > LONGEST_PAUSE:
                 raise
             self._wait(error.retry_at)
-        return self.adapter.fetch(self.connection, resource, self.cursors.get(resource), self.http, self.now())
+        return ask()
 
     def _wait(self, ready_at: datetime) -> None:
         """Just as long as the platform's own numbers say; where it is long, no other run asks sooner either."""
         seconds = (ready_at - self.now()).total_seconds()
         if seconds > LONGEST_PAUSE.total_seconds():
             self.wait_until = ready_at
-            # the compare keeps no place to go on from: it has its next turn in a day
-            go_on_in = None if self.compares else int(seconds) + 1
+            go_on_in = int(seconds) + 1
             raise _Ends("PLATFORM_BUSY", "The platform is given time; the run goes on then.", go_on_in=go_on_in)
         if seconds > 0:
             self.pause(seconds)
 
-    def _compare_ids(self, resource: Resource) -> None:
+    def _compare_ids(self, resource: Resource, place: Json) -> None:
         """Finds what was deleted without a word, and what paging missed. Only the platform's 404 deletes."""
-        there: set[str] = set()
-        since: datetime | None = None
-        for page in self._all_ids(resource):
-            there.update(page.ids)
-            since = page.since or since
+        if not place.get("listed"):
+            self._list_ids(resource, place)
+        there = set(self._listed).union(*map(self._part, place["parts"]))
+        since = clock.from_text(place["since"]) if "since" in place else None
         here = records.live_ids(self.store.id, resource, since)
         counts = self.this.counts[resource]
         gone, missed = here - there, there - here
@@ -492,17 +515,53 @@ class _Work:
             )
             gone = set()
         for id in sorted(gone | missed):
-            self._keep_going()
-            self._look_up(resource, id, counts)
+            if id > place.get("looked", ""):
+                self._keep_going()
+                self._look_up(resource, id, counts)
+                place["looked"] = id
+        self._listed = []
+        for name in ("listed", "cursor", "since", "looked"):
+            place.pop(name, None)
+        place.update(done=[*place["done"], resource], parts=[])
+
+    def _place(self) -> Json | None:
+        """Where a compare was cut off; one that began a day ago begins anew, and so does one that is asked for."""
+        place: Json | None = self.cursors.get(COMPARE)
+        if place is None or len(place["parts"]) >= MOST_PARTS:
+            return None
+        return place if clock.from_text(place["began"]) > self.this.started_at - FULL_EVERY else None
+
+    def checkpoint(self) -> str:
+        """Where the next run goes on. The ids that a compare was shown have no bound, and go to the bucket."""
+        if self._listed:
+            place = self.cursors[COMPARE]
+            name = f"{self.store.id}/compare/{self.state.fence}-{len(place['done'])}-{len(place['parts'])}"
+            body = zlib.compress(exact_json.dumps(self._listed).encode())
+            clients.s3().put_object(Bucket=current().bodies_bucket, Key=name, Body=body)
+            place["parts"].append(name)
+            self._listed = []
+        return exact_json.dumps(self.cursors)
+
+    def _part(self, part: str) -> list[str]:
+        """The ids that an earlier run was shown. Where they are lost, all of them are suspects, and no more."""
+        try:
+            found = clients.s3().get_object(Bucket=current().bodies_bucket, Key=part)
+        except clients.s3().exceptions.NoSuchKey:
+            return []
+        ids: list[str] = exact_json.loads(zlib.decompress(found["Body"].read()))
+        return ids
 
     def _lacks(self, reason: str, detail: str) -> None:
         """Something is missing, but the run can go on: it will not have been complete."""
         self.this.outcome, self.this.reason, self.this.detail = Outcome.PARTIAL, reason, detail
+        if self.compares:
+            # the run that ends the compare says it, too
+            self.cursors[COMPARE]["lacks"] = [reason, detail]
 
     def _look_up(self, resource: Resource, id: str, counts: Counts) -> None:
         observed_at = self.now()
         try:
-            record = self.adapter.fetch_one(self.connection, resource, id, self.http)
+            record = self._patiently(lambda: self.adapter.fetch_one(self.connection, resource, id, self.patient_http))
         except PlatformError as error:
             match error.refusal:
                 case Refusal.NOT_FOUND:
@@ -523,27 +582,31 @@ class _Work:
             counts.failed += 1
             self._lacks("RECORDS_NOT_UNDERSTOOD", str(error))
 
-    def _all_ids(self, resource: Resource) -> Iterator[IdPage]:
-        cursor: Json | None = None
+    def _list_ids(self, resource: Resource, place: Json) -> None:
         done = False
         while not done:
             self._keep_going()
-            page = self.adapter.list_ids(self.connection, resource, cursor, self.http, self.now())
-            yield page
+            cursor: Json | None = place.get("cursor")
+            page = self._patiently(
+                lambda: self.adapter.list_ids(
+                    self.connection, resource, place.get("cursor"), self.patient_http, self.now()
+                )
+            )
             if not page.done and page.cursor == cursor:
                 raise _Ends("CURSOR_REPEATED", f"The platform gave the same ids of {resource} again.")
-            cursor, done = page.cursor, page.done
+            self._listed += page.ids
+            place["cursor"], done = page.cursor, page.done
+            if page.since is not None:
+                place["since"] = clock.to_text(page.since)
             if page.ready_at is not None and not done:
                 self._wait(page.ready_at)
+        place["listed"] = True
 
     def _keep_going(self) -> None:
         """Before each call to the platform: whether there is time, and a lease that outlasts the call."""
         now = self.now()
         if now >= self.deadline:
-            # the compare keeps no place: where a run had nothing else to do, another would not get further
-            hopeless = self.compares and self.this.trigger == "continuation" and not self.this.changed
-            go_on_in = None if hopeless else 0
-            raise _Ends("TIME_IS_UP", "The run goes on in another invocation.", go_on_in=go_on_in)
+            raise _Ends("TIME_IS_UP", "The run goes on in another invocation.", go_on_in=0)
         if self.state.lease_until - now < LEASE / 2:
             self._checkpoint()
 
@@ -554,7 +617,7 @@ class _Work:
 
     def _checkpoint(self) -> None:
         until = self.now() + LEASE
-        self.update([SyncState.checkpoint.set(exact_json.dumps(self.cursors)), SyncState.lease_until.set(until)])
+        self.update([SyncState.checkpoint.set(self.checkpoint()), SyncState.lease_until.set(until)])
 
     def update(self, actions: list[Any]) -> None:
         """Changes the sync state if the lease and its fence are still this run's."""
@@ -613,17 +676,17 @@ def _end_early(work: _Work, end: _Ends) -> None:
     this = work.this
     this.outcome = Outcome.PARTIAL if this.pages else Outcome.FAILED
     this.reason, this.detail = end.reason, end.detail
-    if end.go_on_in is not None:
-        if exact_json.dumps(work.cursors) == work.started_with and this.trigger == "continuation":
-            this.outcome, this.reason = Outcome.STALLED, "NO_PROGRESS"
-        else:
-            connecting.enqueue(
-                [this.store_id],
-                "continuation",
-                full=this.full,
-                delay=end.go_on_in,
-                allowDeletes=this.allow_deletes,
-            )
+    if end.go_on_in is not None and not _go_on(work, end.go_on_in):
+        this.outcome, this.reason = Outcome.STALLED, "NO_PROGRESS"
+
+
+def _go_on(work: _Work, delay: int) -> bool:
+    """Queues the rest of the run, unless it is a rest itself that got no further."""
+    this = work.this
+    if exact_json.dumps(work.cursors) == work.started_with and this.trigger == "continuation":
+        return False
+    connecting.enqueue([this.store_id], "continuation", full=this.full, delay=delay, allowDeletes=this.allow_deletes)
+    return True
 
 
 def _end_refused(work: _Work, error: PlatformError) -> None:
@@ -634,8 +697,21 @@ def _end_refused(work: _Work, error: PlatformError) -> None:
         reason = "CREDENTIALS_REFUSED" if error.refusal is Refusal.CREDENTIALS else "PERMISSION_MISSING"
         stores.set_status(this.store_id, Status.NEEDS_REAUTHORIZATION, reason, work.now())
     if error.refusal is Refusal.RATE_LIMITED:
-        work.wait_until = error.retry_at or work.now() + DEFAULT_WAIT
+        _come_back(work, error)
     logger.info("sync_refused", store=this.store_id, refusal=error.refusal, status=error.status)
+
+
+def _come_back(work: _Work, error: PlatformError) -> None:
+    """Leaves the store alone as long as its platform asks, and goes on then.
+
+    Where only the app's calls are spent the store's orders and webhooks need not wait. Its scheduled runs have their
+    next turn, as each would leave a rest of its own behind.
+    """
+    is_ours = isinstance(error, budgets.Spent)
+    if not is_ours:
+        work.wait_until = error.retry_at or work.now() + DEFAULT_WAIT
+    if error.retry_at is not None and not (is_ours and work.this.trigger == "schedule"):
+        _go_on(work, max(int((error.retry_at - work.now()).total_seconds()), 0) + 1)
 
 
 def _still_refused(work: _Work) -> bool:
@@ -663,7 +739,7 @@ def _finish(work: _Work) -> None:
     complete = this.outcome is Outcome.COMPLETE
     if complete:
         work.cursors.pop(IMPORT, None)
-    checkpoint = exact_json.dumps(work.cursors)
+    checkpoint = work.checkpoint()
     if checkpoint != state.checkpoint:
         actions.append(SyncState.checkpoint.set(checkpoint))
     quiet = complete and not this.changed and this.trigger == "schedule" and not this.full
@@ -706,9 +782,11 @@ def _since_full(work: _Work) -> list[Any]:
 
 def _waiting(work: _Work) -> list[Any]:
     """How long the platform wants to be left alone."""
-    if work.wait_until is not None:
-        return [SyncState.not_before.set(work.wait_until)]
-    return [SyncState.not_before.remove()] if work.state.not_before is not None else []
+    until, known = work.wait_until, work.state.not_before
+    if until is not None and (known is None or known < until):
+        return [SyncState.not_before.set(until)]
+    # a look-up for a delivery may have been told to wait since the run began
+    return [SyncState.not_before.remove()] if known is not None and known <= work.now() else []
 
 
 def _reachability(work: _Work, unreached: bool) -> None:

@@ -24,7 +24,7 @@ from pynamodb.exceptions import DoesNotExist, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from shared import apps, clock, credentials, platforms, stores, wheel
+from shared import apps, budgets, clock, credentials, platforms, stores, wheel
 from shared.keys import Purpose
 from shared.models import Credentials, Status, Store, SyncState
 from shared.observability import logger
@@ -249,7 +249,7 @@ class _Refresh:
         self.row = row
         self.adapter = adapter
         self.now = now
-        self._http = http
+        self._http = budgets.counting(adapter, http, lambda: now)
         self._since = since
         self._connection = open_connection(store, row, now)
         # a pair that cannot be sealed would be lost

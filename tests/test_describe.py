@@ -35,7 +35,7 @@ def test_has_every_route_of_the_template_with_its_scopes_and_no_other(document):
     }
 
     assert described == {(method, path): scopes for _, method, path, scopes in describe.routes()}
-    assert len(described) == 30
+    assert len(described) == 31
 
 
 def test_every_operation_has_a_name_a_summary_its_answers_and_what_failures_look_like(document):

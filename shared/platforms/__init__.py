@@ -10,20 +10,42 @@ from shared.platforms.base import (
     Capabilities,
     GrantsByOAuth,
     GuidedGrant,
+    ManagesAppSubscriptions,
     ManagesSubscriptions,
+    NotifiesApp,
     Platform,
     PlatformName,
+    ReceivesFromQueue,
     ReceivesWebhooks,
     Resource,
     RevokesGrants,
     ShortensIds,
+    ShowsNewest,
 )
+
+
+def _amazon() -> Platform:
+    from shared.platforms.amazon import Amazon
+
+    return Amazon()
 
 
 def _custom() -> Platform:
     from shared.platforms.custom import Custom
 
     return Custom()
+
+
+def _ebay() -> Platform:
+    from shared.platforms.ebay import Ebay
+
+    return Ebay()
+
+
+def _etsy() -> Platform:
+    from shared.platforms.etsy import Etsy
+
+    return Etsy()
 
 
 def _shopify() -> Platform:
@@ -45,7 +67,10 @@ def _woocommerce() -> Platform:
 
 
 ADAPTERS: Mapping[PlatformName, Callable[[], Platform]] = {
+    PlatformName.AMAZON: _amazon,
     PlatformName.CUSTOM: _custom,
+    PlatformName.EBAY: _ebay,
+    PlatformName.ETSY: _etsy,
     PlatformName.SHOPIFY: _shopify,
     PlatformName.TIKTOK_SHOP: _tiktok_shop,
     PlatformName.WOO_COMMERCE: _woocommerce,
@@ -62,13 +87,19 @@ class _Met(dict[PlatformName, Platform]):
 
 PLATFORMS: Mapping[PlatformName, Platform] = _Met()
 
-_ABILITIES: Mapping[str, type] = {
-    "webhooks": ReceivesWebhooks,
-    "subscriptions": ManagesSubscriptions,
-    "guided grant": GuidedGrant,
+BY_KEY = "by key"
+ABILITIES: Mapping[str, type] = {
+    "approval at the store": GuidedGrant,
     "OAuth": GrantsByOAuth,
     "revocation": RevokesGrants,
+    "webhooks": ReceivesWebhooks,
+    "webhooks of the app": NotifiesApp,
+    "notification queue": ReceivesFromQueue,
+    "subscriptions": ManagesSubscriptions,
+    "subscriptions of the app": ManagesAppSubscriptions,
+    "newest orders first": ShowsNewest,
 }
+"""What not all can, beside ``BY_KEY``."""
 
 
 def get(name: PlatformName) -> Platform | None:
@@ -86,7 +117,7 @@ def whole_id(name: str, resource: Resource, text: str) -> str:
 
 
 def capabilities(name: PlatformName) -> Capabilities:
-    """What a platform's adapter can do beyond connecting and syncing."""
-    platform = get(name)
-    fits = frozenset(ability for ability, protocol in _ABILITIES.items() if isinstance(platform, protocol))
-    return Capabilities(name, fits)
+    """What a platform's adapter can do beyond probing a store and syncing it."""
+    platform = PLATFORMS[name]
+    fits = {ability for ability, protocol in ABILITIES.items() if isinstance(platform, protocol)}
+    return Capabilities(name, frozenset(fits | ({BY_KEY} if platform.credential_sets else set())))

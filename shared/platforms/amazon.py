@@ -226,20 +226,8 @@ _CHARSET = re.compile(r"charset=\"?([A-Za-z0-9_-]{1,20})", re.IGNORECASE)
 _CHARSETS = {"utf-8": "utf-8", "cp1252": "cp1252", "iso-8859-1": "cp1252", "shift_jis": "cp932", "windows-31j": "cp932"}
 
 
-class Approval(Callback):
-    """A callback that also names the account that approved, which no later call to Amazon tells."""
-
-    account: str = ""
-
-
-class PersonalRecord(Record):
-    """An order with the time from when on its buyer's name, address and messages may not be held any more."""
-
-    personal_until: datetime | None = None
-
-
 class Amazon:
-    """Fits Platform, ShowsNewest, ReceivesWebhooks, SignsWithApp, NotifiesApp, ManagesSubscriptions, GrantsByOAuth."""
+    """Fits Platform, ShowsNewest, the Protocols of webhooks by the app and of queues, and GrantsByOAuth."""
 
     name = PlatformName.AMAZON
     credential_sets = (frozenset({"refresh_token"}),)
@@ -279,11 +267,10 @@ class Amazon:
     def fetch(self, connection: Connection, resource: Resource, cursor: Json | None, http: Http, now: datetime) -> Page:
         """The next page of a cycle; see :class:`_Search`, :class:`_Listed` and :class:`_Report` for how it pages."""
         api = _Api(connection, http, now)
-        if resource is Resource.ORDERS:
-            return _orders_page(api, cursor or {})
-        if cursor and "polls" in cursor:
-            return _report_page(api, _Report(**cursor))
-        return _listings_page(api, _Listed.read(cursor or {}, now))
+        try:
+            return _page(api, resource, cursor or {})
+        except PlatformError as error:
+            raise _explained(api, error) from None
 
     def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
         """One order, whole, or one listing by its SKU."""
@@ -330,6 +317,10 @@ class Amazon:
     def read_queue_message(self, body: str, md5_of_body: str) -> Delivery:
         """A message of SQS as the delivery that it brought."""
         return Delivery({QUEUE: md5_of_body}, body.encode("utf-8", "surrogatepass"))
+
+    def read_bus_event(self, body: str) -> Delivery:
+        """An event of Amazon's partner event source, as EventBridge gives it."""
+        return Delivery({BUS: ""}, body.encode("utf-8", "surrogatepass"))
 
     def topic(self, delivery: Delivery) -> str:
         """The type of the notification."""
@@ -423,9 +414,7 @@ class Amazon:
         seller = found.get("selling_partner_id", "")
         if code and not _SELLER.fullmatch(seller):
             raise ValueError("The address from Amazon does not say which seller approved.")
-        approval = Approval(found["state"], code)
-        approval.account = seller if code else ""
-        return approval
+        return Callback(found["state"], code, account=seller if code else "")
 
     def known_store_id(self, domain: str) -> str | None:  # noqa: ARG002
         """Only the platform tells."""
@@ -580,6 +569,16 @@ def _participation(api: _Api) -> Json:
     raise PlatformError(Refusal.PERMISSION, f"The seller does not sell on {api.marketplace.host}, but {known}.")
 
 
+def _explained(api: _Api, error: PlatformError) -> PlatformError:
+    """What Amazon refuses as wrongly asked may be a marketplace that the seller has left: who takes part tells."""
+    if error.refusal is Refusal.REQUEST:
+        try:
+            _participation(api)
+        except PlatformError as reason:
+            return reason if reason.refusal is Refusal.PERMISSION else error
+    return error
+
+
 def _prove_seller(api: _Api, seller: str) -> None:
     """Has Amazon open this very seller's listings: the browser said who approved, and browsers can be made to lie."""
     query = {"marketplaceIds": api.marketplace_id, "includedData": "summaries", "pageSize": "1"}
@@ -593,6 +592,14 @@ def _prove_seller(api: _Api, seller: str) -> None:
             f"seller's, or the app lacks the role {_LISTING_ROLE}, or it got roles since the seller approved."
         )
         raise PlatformError(Refusal.PERMISSION, detail, status=error.status) from None
+
+
+def _page(api: _Api, resource: Resource, cursor: Json) -> Page:
+    if resource is Resource.ORDERS:
+        return _orders_page(api, cursor)
+    if "polls" in cursor:
+        return _report_page(api, _Report(**cursor))
+    return _listings_page(api, _Listed.read(cursor, api.now))
 
 
 # Orders
@@ -757,9 +764,7 @@ def _order(row: Json, api: _Api) -> Record | None:
         "createdAt": short(created),
         "updatedAt": short(updated),
     }
-    record = PersonalRecord(id, updated, body, created)
-    record.personal_until = until if personal else None
-    return record
+    return Record(id, updated, body, created, personal_until=until if personal else None)
 
 
 def personal_until(row: Json) -> datetime:

@@ -7,6 +7,7 @@ them at its line in the registry. A rule of one platform is in that platform's f
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from re import Pattern
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -182,6 +183,8 @@ class Callback(NamedTuple):
     """Empty where the seller declined."""
     domain: str = ""
     """The store it is about, in canonical spelling, where the platform says so."""
+    account: str = ""
+    """The account that approved, where no later call to the platform tells it; ``stores_of`` makes sure of it."""
 
     def __repr__(self) -> str:
         return f"Callback({self.domain!r}, ***)"
@@ -279,6 +282,8 @@ class Record(NamedTuple):
     created_at: datetime | None = None
     buyer: str = ""
     """The platform's id of an order's buyer, where the platform may ask by it to erase what we hold."""
+    personal_until: datetime | None = None
+    """From when on the platform wants us to hold nothing any more that tells who bought."""
 
 
 class Page(NamedTuple):
@@ -420,6 +425,45 @@ class NotifiesApp(Protocol):
 
 
 @runtime_checkable
+class FetchesKeys(Protocol):
+    """Its deliveries are signed with keys of the platform's own, which it gives by their ids."""
+
+    def key_id(self, delivery: Delivery) -> str:
+        """The id of the key that a delivery names, ``""`` where it names none that could be one. Never raises."""
+        ...
+
+    def fetch_key(self, app: App, key_id: str, http: Http, now: datetime) -> str:
+        """That key, as ``verify`` takes it among its secrets; NOT_FOUND where the platform has none of this id."""
+        ...
+
+
+@runtime_checkable
+class AnswersChallenge(Protocol):
+    """Proves to the platform that an address is ours, when it is registered there."""
+
+    def answer_challenge(self, app: App, query: Mapping[str, str], endpoint: str) -> Json:
+        """What to answer as JSON to a GET of ``endpoint``; :class:`ValueError` where nothing is asked, or no answer."""
+        ...
+
+
+@runtime_checkable
+class ReceivesFromQueue(Protocol):
+    """Its notifications come through a queue of our own, not by HTTP."""
+
+    def read_queue_message(self, body: str, md5_of_body: str) -> Delivery:
+        """A message of SQS, with the MD5 that SQS told, as the delivery that it brought."""
+        ...
+
+    def read_bus_event(self, body: str) -> Delivery:
+        """An event of a partner's event bus as the delivery that it brought."""
+        ...
+
+    def stores_named(self, delivery: Delivery) -> Sequence[str]:
+        """The platform's own ids of all stores that it may be about. Never raises."""
+        ...
+
+
+@runtime_checkable
 class ManagesSubscriptions(Protocol):
     """Makes the platform's webhook subscriptions those that should exist."""
 
@@ -429,6 +473,15 @@ class ManagesSubscriptions(Protocol):
 
     def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
         """Removes our subscriptions; what is gone already is fine."""
+        ...
+
+
+@runtime_checkable
+class ManagesAppSubscriptions(Protocol):
+    """Keeps up what the platform sends about the app as a whole."""
+
+    def reconcile_app(self, app: App, app_url: str, http: Http, now: datetime) -> Subscribed:
+        """Makes the app's own address and subscriptions there those that should exist."""
         ...
 
 
@@ -499,6 +552,33 @@ class RevokesGrants(Protocol):
 
     def revoke(self, connection: Connection, http: Http) -> None:
         """Ends it; what has ended already is fine."""
+        ...
+
+
+class CallLimit(NamedTuple):
+    """How many calls to some of its addresses a platform takes from our app, all stores together."""
+
+    name: str
+    """Tells it from the platform's other limits."""
+    addresses: Pattern[str]
+    """Those whose calls count, matched from the beginning of the URL, which has no query."""
+    per_day: int
+    """In any 24 hours; of an app that was given no other, where no answer tells."""
+    per_second: int = 0
+    """``0``: there is no such limit."""
+    told_in: tuple[str, str, str] | None = None
+    """The headers of an answer, in lower case, with the calls per second, per day, and those left of the day."""
+
+
+@runtime_checkable
+class CountsCallsPerApp(Protocol):
+    """Limits the calls of our app as a whole, beside or in place of those of a store."""
+
+    name: PlatformName
+
+    @property
+    def app_limits(self) -> Sequence[CallLimit]:
+        """The first whose addresses fit is the one that a call counts against; a call that fits none is free."""
         ...
 
 

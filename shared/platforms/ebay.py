@@ -1,8 +1,8 @@
 """eBay: sellers approve our app by OAuth; orders and inventory are read with the seller's token.
 
 Documented at https://developer.ebay.com/develop/api/; the tests hold this file to the OpenAPI documents that
-eBay publishes there. Fees come with the orders, so the Finances API, whose calls EU and UK sellers need signed
-(https://developer.ebay.com/develop/guides/digital-signatures-for-apis), is not called.
+eBay publishes there. Fees come with the orders. Where an order does not tell them the Finances API does, if the
+app's registration has a key to sign those calls with, as EU and UK sellers need it.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from shared import clock
@@ -24,6 +25,7 @@ from shared.platforms.base import (
     Answer,
     App,
     Callback,
+    CallLimit,
     Connection,
     Delivery,
     Event,
@@ -55,6 +57,7 @@ _ORDERS = f"{_API}/sell/fulfillment/v1/order"
 _ITEMS = f"{_API}/sell/inventory/v1/inventory_item"
 _OFFERS = f"{_API}/sell/inventory/v1/offer"
 _NOTIFICATIONS = f"{_API}/commerce/notification/v1"
+_TRANSACTIONS = "https://apiz.ebay.com/sell/finances/v1/transaction"
 _FORM = "application/x-www-form-urlencoded"
 
 _SCOPE = "https://api.ebay.com/oauth/api_scope"
@@ -67,6 +70,8 @@ SCOPES = (
     f"{_SCOPE}/commerce.notification.subscription",
 )
 """What the app asks for; the contracts name them at each call."""
+SIGNED_SCOPE = f"{_SCOPE}/sell.finances"
+"""What an app asks for besides that can sign its calls."""
 
 TOPICS = ("ORDER_CONFIRMATION",)
 """What is subscribed to for each seller: no other topic of sellers names an order."""
@@ -117,9 +122,25 @@ _NOT_FOUND = {25702, 25705, 25710, 25713, 32100, 195001}
 _SUBSCRIBED_ALREADY = 195012
 _NEEDS_SETTING_UP = 195003
 _CHALLENGE_FAILED = 195020
+_HINTS = {
+    "invalid_client": ", clientId and clientSecret are not those of a keyset that is enabled",
+    "unauthorized_client": ", the keyset may not do this",
+    "invalid_request": ", ru_name may not be one of the app's",
+    "invalid_scope": ", the keyset has not been granted a scope that we ask for",
+}
+"""What an operator can do about a refusal at the token endpoint."""
+_NEEDED = {
+    _USER: "commerce.identity.readonly",
+    _PRIVILEGE: "sell.account.readonly",
+    _ORDERS: "sell.fulfillment.readonly",
+    _ITEMS: "sell.inventory.readonly",
+    _OFFERS: "sell.inventory.readonly",
+    _NOTIFICATIONS: "commerce.notification.subscription",
+    _TRANSACTIONS: "sell.finances",
+}
+"""The scope without which calls to an address, and below it, are refused with 403."""
 _BY_STATUS: Mapping[int, tuple[Refusal, str]] = {
     401: (Refusal.CREDENTIALS, "eBay does not accept the access token."),
-    403: (Refusal.PERMISSION, "eBay says that the app or the seller's grant may not do this."),
     404: (Refusal.NOT_FOUND, "eBay says that this does not exist."),
     408: (Refusal.TRANSIENT, "eBay took too long."),
 }
@@ -176,44 +197,27 @@ _SECONDS = re.compile(r"[0-9]{1,12}")
 _ERROR = re.compile(r"[a-z_]{1,40}")
 _HTTPS = 443
 
-
-@runtime_checkable
-class FetchesKeys(Protocol):
-    """Its deliveries are signed with keys of the platform's own, which it gives by their ids."""
-
-    def key_id(self, delivery: Delivery) -> str:
-        """The id of the key that a delivery names, ``""`` where it names none that could be one. Never raises."""
-        ...
-
-    def fetch_key(self, app: App, key_id: str, http: Http, now: datetime) -> str:
-        """That key, as ``verify`` takes it among its secrets; NOT_FOUND where the platform has none of this id."""
-        ...
-
-
-@runtime_checkable
-class AnswersChallenge(Protocol):
-    """Proves to the platform that an address is ours, when it is registered there."""
-
-    def answer_challenge(self, app: App, query: Mapping[str, str], endpoint: str) -> Json:
-        """What to answer as JSON to a GET of ``endpoint``; :class:`ValueError` where nothing is asked, or no answer."""
-        ...
-
-
-@runtime_checkable
-class ManagesAppSubscriptions(Protocol):
-    """Keeps up what the platform sends about the app as a whole."""
-
-    def reconcile_app(self, app: App, app_url: str, http: Http, now: datetime) -> Subscribed:
-        """Makes the app's own address and subscriptions there those that should exist."""
-        ...
+_APP_LIMITS = tuple(
+    CallLimit(name, re.compile(re.escape(prefix)), per_day)
+    for name, prefix, per_day in (
+        ("fulfillment", f"{_API}/sell/fulfillment/", 100_000),
+        ("inventory", f"{_API}/sell/inventory/", 2_000_000),
+        ("account", f"{_API}/sell/account/", 25_000),
+        ("notification", f"{_NOTIFICATIONS}/", 10_000),
+        ("tokens", _TOKEN, 50_000),
+    )
+)
+"""Of an app that was granted no more: https://developer.ebay.com/develop/get-started/api-call-limits, and of tokens
+https://developer.ebay.com/api-docs/static/oauth-rate-limits.html. No answer tells them."""
 
 
 class Ebay:
-    """Fits Platform, the Protocols of webhooks save SignsWithApp, GrantsByOAuth, and those above."""
+    """Fits Platform, ShowsNewest, GrantsByOAuth, and the Protocols of webhooks save SignsWithApp."""
 
     name = PlatformName.EBAY
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
     token_life = timedelta(hours=2)
+    app_limits = _APP_LIMITS
 
     def normal_domain(self, text: str) -> str:
         """The seller's page at eBay, if it is given: nothing is ever called there."""
@@ -247,7 +251,7 @@ class Ebay:
         api = _Api.of_store(connection, http, clock.now())
         try:
             if resource is Resource.ORDERS:
-                return _order(_checked(api.get(f"{_ORDERS}/{_path_of(id, _order_id)}"), "orderId", id))
+                return _order(api, _checked(api.get(f"{_ORDERS}/{_path_of(id, _order_id)}"), "orderId", id))
             item = api.get(f"{_ITEMS}/{_path_of(id, _sku)}")
             return _product({**item, "sku": id}, _offers(api, id))
         except ValueError:
@@ -267,7 +271,7 @@ class Ebay:
         api = _Api.of_store(connection, http, now)
         end = epoch(now) - _SETTLING
         rows = _search(api, "creationdate", end - _NEWEST, end, 0).rows
-        records, _ = _orders(rows)
+        records, _ = _orders(api, rows)
         return sorted(records, key=lambda record: record.created_at or record.updated_at, reverse=True)
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> Verdict:  # noqa: ARG002
@@ -381,7 +385,7 @@ class Ebay:
             "client_id": app.client_id,
             "redirect_uri": _ru_name(app),
             "response_type": "code",
-            "scope": " ".join(SCOPES),
+            "scope": " ".join((*SCOPES, SIGNED_SCOPE) if _signs(app) else SCOPES),
             "state": state,
         }
         return f"{_CONSENT}?{urlencode(query, quote_via=quote)}"
@@ -672,10 +676,16 @@ def _created_id(answer: Answer, what: str) -> str:
 class _Api:
     """The APIs with one token, for as long as one call to the adapter lasts."""
 
-    def __init__(self, token: str, http: Http, now: datetime) -> None:
+    def __init__(self, token: str, http: Http, now: datetime, app: App | None = None) -> None:
         self._token = token
         self._http = http
         self._now = now
+        self._app = app
+
+    @property
+    def signs(self) -> bool:
+        """Whether there is a key to sign calls with."""
+        return self._app is not None and _signs(self._app)
 
     @classmethod
     def of_store(cls, connection: Connection, http: Http, now: datetime) -> "_Api":
@@ -683,7 +693,7 @@ class _Api:
         token = connection.credentials.get("access_token", "")
         if not _SECRET.fullmatch(token):
             raise PlatformError(Refusal.CREDENTIALS, "The store has no access token.")
-        return cls(token, http, now)
+        return cls(token, http, now, connection.app)
 
     @classmethod
     def of_app(cls, app: App, http: Http, now: datetime) -> "_Api":
@@ -696,9 +706,10 @@ class _Api:
                 raise
             raise PlatformError(Refusal.REQUEST, "eBay refuses our app.", status=error.status) from None
 
-    def get(self, url: str, query: Mapping[str, str] | None = None) -> Json:
+    def get(self, url: str, query: Mapping[str, str] | None = None, *, is_signed: bool = False) -> Json:
         """What is there; an empty answer is an empty object."""
-        answer = self._ask("GET", url, query, None)
+        proof = request_signature(self._app, "GET", url, b"", self._now) if is_signed and self._app else {}
+        answer = self._ask("GET", url, query, None, proof)
         if answer.status == HTTPStatus.NO_CONTENT:
             return {}
         content = _json_or_none(answer.body)
@@ -718,14 +729,57 @@ class _Api:
             if error.refusal is not Refusal.NOT_FOUND:
                 raise
 
-    def _ask(self, method: str, url: str, query: Mapping[str, str] | None, body: Json | None) -> Answer:
-        headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        query: Mapping[str, str] | None,
+        body: Json | None,
+        proof: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
+        headers = {"authorization": f"Bearer {self._token}", "accept": "application/json", **proof}
         answer = self._http.request(method, url, params=query, headers=headers, json=body)
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return answer
         if answer.status == HTTPStatus.CONFLICT and _SUBSCRIBED_ALREADY in (_error_ids(answer) or ()):
             return answer
-        raise _refusal(answer, self._now)
+        raise _refusal(answer, url, self._now)
+
+
+def _signs(app: App) -> bool:
+    """Whether its registration has a key for that, https://developer.ebay.com/api-docs/developer/key-management."""
+    return all(_SECRET.fullmatch(app.more.get(name, "")) for name in ("signing_key", "signing_jwe"))
+
+
+def request_signature(app: App, method: str, url: str, body: bytes, now: datetime) -> dict[str, str]:
+    """The headers that sign a call, by RFC 9421.
+
+    https://developer.ebay.com/develop/guides/digital-signatures-for-apis; the key is PKCS 8 in base64, as eBay gives
+    it, and ``signing_jwe`` is what eBay knows it by. The query is not covered.
+    """
+    # imported where a call is signed, which hardly any process does
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    parts, known_by = urlsplit(url), {"x-ebay-signature-key": app.more.get("signing_jwe", "")}
+    digest = {"content-digest": f"sha-256=:{_in_base64(hashlib.sha256(body).digest())}:"} if body else {}
+    covered = {**digest, **known_by, "@method": method, "@path": parts.path, "@authority": parts.netloc}
+    names = " ".join(f'"{name}"' for name in covered)
+    params = f"({names});created={epoch(now)}"
+    lines = [*(f'"{name}": {value}' for name, value in covered.items()), f'"@signature-params": {params}']
+    try:
+        key = load_der_private_key(_base64(app.more.get("signing_key", "")), None)
+    except (UnsupportedAlgorithm, ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise PlatformError(Refusal.REQUEST, "The app's registration has a signing_key that is no Ed25519 key.")
+    signature = _in_base64(key.sign("\n".join(lines).encode()))
+    return {**digest, **known_by, "signature-input": f"sig1={params}", "signature": f"sig1=:{signature}:"}
+
+
+def _in_base64(text: bytes) -> str:
+    return b2a_base64(text, newline=False).decode()
 
 
 def _app(connection: Connection) -> App:
@@ -769,7 +823,8 @@ def _token_refusal(answer: Answer, error: str, now: datetime) -> PlatformError:
         return _strange("eBay answered a request for tokens with something else.", status)
     if error == "invalid_grant":
         return PlatformError(Refusal.CREDENTIALS, "eBay says that this grant has ended.", status=status)
-    return PlatformError(Refusal.REQUEST, f"eBay refuses our app's request for tokens: {error}.", status=status)
+    hint = _HINTS.get(error, "")
+    return PlatformError(Refusal.REQUEST, f"eBay refuses our app's request for tokens: {error}{hint}.", status=status)
 
 
 def _tokens(granted: Json, now: datetime) -> Tokens:
@@ -790,7 +845,7 @@ def _end(seconds: Any, now: datetime) -> datetime | None:
     return now + timedelta(seconds=seconds)
 
 
-def _refusal(answer: Answer, now: datetime) -> PlatformError:
+def _refusal(answer: Answer, url: str, now: datetime) -> PlatformError:
     """What a refusal means. Its own text stays out of ours, as it may repeat what was sent."""
     status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -802,8 +857,15 @@ def _refusal(answer: Answer, now: datetime) -> PlatformError:
         return _strange("eBay answered with something else than it does.", status)
     if status in {400, 404} and _NOT_FOUND & set(errors):
         return PlatformError(Refusal.NOT_FOUND, _BY_STATUS[404][1], status=status)
+    if status == HTTPStatus.FORBIDDEN:
+        return PlatformError(Refusal.PERMISSION, _what_is_missing(url), status=status)
     refusal, detail = _BY_STATUS.get(status) or _meaning(status, errors)
     return PlatformError(refusal, detail, status=status)
+
+
+def _what_is_missing(url: str) -> str:
+    scope = next((scope for address, scope in _NEEDED.items() if url.startswith(address)), "")
+    return f"eBay does not allow this call: the app's keyset, or what the seller approved, lacks the scope {scope}."
 
 
 def _meaning(status: int, errors: Sequence[int]) -> tuple[Refusal, str]:
@@ -845,16 +907,25 @@ def _seller(api: _Api, domain: str) -> Identity:
     store_id, name = _text(user.get("userId")), _text(user.get("username"))
     if not _NAME.fullmatch(store_id):
         raise _strange("eBay does not say who approved.")
-    if api.get(_PRIVILEGE).get("sellerRegistrationCompleted") is not True:
+    privilege = api.get(_PRIVILEGE)
+    if privilege.get("sellerRegistrationCompleted") is not True:
         raise PlatformError(
             Refusal.PERMISSION,
             f"The eBay account {name or store_id} is not registered as a seller: "
             "its registration must be completed in eBay's Seller Hub first.",
         )
     marketplace = _text(user.get("registrationMarketplaceId"))
-    currency, host = _MARKETPLACES.get(marketplace, (None, _ELSEWHERE))
+    currency, host = _MARKETPLACES.get(marketplace) or (_limit_currency(privilege), _ELSEWHERE)
     page = f"https://www.{host}/usr/{name}" if _USER_NAME.fullmatch(name) else ""
     return Identity(store_id, domain or page, store_name=name or None, currency=currency)
+
+
+def _limit_currency(privilege: Json) -> str | None:
+    """The currency that the seller's limit is told in: of those on a marketplace that is not in our table."""
+    try:
+        return _currency(_dict(_dict(privilege.get("sellingLimit")).get("amount")))
+    except ValueError:
+        return None
 
 
 # Orders
@@ -977,7 +1048,7 @@ def _filled(span: int, rows: int) -> int:
 def _order_page(api: _Api, place: _Place) -> Page:
     found = place.search(api, "lastmodifieddate")
     step = place.after(found)
-    records, bad = _orders(found.rows if step.takes else [])
+    records, bad = _orders(api, found.rows if step.takes else [])
     partial = f"Not understood: orders {', '.join(bad)}." if bad else step.partial
     total = found.total if place.is_first() else None
     return Page(records, step.cursor, step.done, partial, total=total)
@@ -990,18 +1061,18 @@ def _order_ids(api: _Api, place: _Place) -> IdPage:
     return IdPage(ids, step.cursor, step.done, datetime.fromtimestamp(place.end - _ORDERS_LISTED, UTC))
 
 
-def _orders(rows: Sequence[Json]) -> tuple[list[Record], list[str]]:
+def _orders(api: _Api, rows: Sequence[Json]) -> tuple[list[Record], list[str]]:
     """The records of a page in the order of change, and the ids of those that could not be read."""
     records, bad = [], []
     for row in rows:
         try:
-            records.append(_order(row))
+            records.append(_order(api, row))
         except ValueError:
             bad.append(_text(row.get("orderId"))[:20] or "without an id")
     return sorted(records, key=lambda record: record.updated_at), bad
 
 
-def _order(row: Json) -> Record:
+def _order(api: _Api, row: Json) -> Record:
     order_id = _order_id(row.get("orderId"))
     status, words = _order_status(row)
     total = _dict(_dict(row.get("pricingSummary")).get("total"))
@@ -1018,7 +1089,7 @@ def _order(row: Json) -> Record:
         "customer": _customer(row),
         "shippingAddress": _address(_ship_to(row)),
         "note": _text(row.get("buyerCheckoutNotes")) or None,
-        "fees": _fees(row),
+        "fees": _fees(row) or _fees_of_finances(api, row),
         "createdAt": short(created),
         "updatedAt": short(updated),
     }
@@ -1137,10 +1208,30 @@ def _refunded(row: Json) -> str | None:
 def _fees(row: Json) -> list[Json]:
     """What eBay keeps of the order; it is there once the payment is settled."""
     fee = _dict(row.get("totalMarketplaceFee"))
-    amount = _money(fee)
-    if amount is None:
+    return [_fee("totalMarketplaceFee", fee)] if _money(fee) is not None else []
+
+
+def _fees_of_finances(api: _Api, row: Json) -> list[Json]:
+    """https://developer.ebay.com/api-docs/sell/finances/resources/transaction/methods/getTransactions.
+
+    A grant without the scope costs the fees, not the order.
+    """
+    if not api.signs or row.get("orderPaymentStatus") not in _PAID:
         return []
-    return [{"type": "marketplace", "name": "totalMarketplaceFee", "amount": amount, "currency": _currency(fee)}]
+    query = {"filter": f"orderId:{{{_order_id(row.get('orderId'))}}}"}
+    try:
+        answer = api.get(_TRANSACTIONS, query, is_signed=True)
+    except PlatformError as error:
+        if error.refusal not in {Refusal.PERMISSION, Refusal.NOT_FOUND}:
+            raise
+        return []
+    lines = [line for sale in _rows(answer, "transactions") for line in _dicts(sale.get("orderLineItems"))]
+    fees = [fee for line in lines for fee in _dicts(line.get("marketplaceFees"))]
+    return [_fee(_text(fee.get("feeType")), _dict(fee.get("amount"))) for fee in fees]
+
+
+def _fee(name: str, amount: Json) -> Json:
+    return {"type": "marketplace", "name": name, "amount": _required_money(amount), "currency": _currency(amount)}
 
 
 # Inventory

@@ -23,6 +23,7 @@ from shared.platforms.base import (
     Answer,
     App,
     Callback,
+    CallLimit,
     Connection,
     Delivery,
     Event,
@@ -140,12 +141,23 @@ _MEANINGS = {
     Refusal.NOT_FOUND: "Etsy says that this does not exist.",
     Refusal.REQUEST: "Etsy refused our request.",
 }
+_GRANT_ENDED = "Etsy says that the grant is no longer good: was the password changed, or the app removed?"
 # https://www.rfc-editor.org/rfc/rfc6749#section-5.2
 _OUR_FAULTS = {"invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
 
+_PUBLIC = CallLimit(
+    "public",
+    # what needs no grant counts against the app's key, even with a token: https://github.com/etsy/open-api/issues/154
+    re.compile(re.escape(_API) + r"/(listings/|shops/[0-9]+$|scopes$)"),
+    per_day=10_000,
+    per_second=10,
+    told_in=("x-limit-per-second", "x-limit-per-day", "x-remaining-today"),
+)
+"""All else counts for each grant by itself: https://developer.etsy.com/documentation/essentials/rate-limits."""
+
 
 class Etsy:
-    """Fits Platform, ReceivesWebhooks, SignsWithApp, NotifiesApp and GrantsByOAuth.
+    """Fits Platform, ShowsNewest, ReceivesWebhooks, SignsWithApp, NotifiesApp and GrantsByOAuth.
 
     Webhook endpoints are made by hand in Etsy's portal, each with a signing secret of its own: the app's
     ``webhook_secret`` holds them all, separated by spaces. A grant is ended by the seller, at Etsy.
@@ -154,6 +166,7 @@ class Etsy:
     name = PlatformName.ETSY
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
     token_life = timedelta(hours=1)
+    app_limits = (_PUBLIC,)
 
     def normal_domain(self, text: str) -> str:
         """The shop's page at Etsy, if it is given: nothing is ever called there."""
@@ -199,6 +212,11 @@ class Etsy:
         """All listings, whatever their state; receipts of the last 30 days, as they are never deleted."""
         api = _Api(connection, http, now)
         return _order_ids(api, cursor) if resource is Resource.ORDERS else _product_ids(api, cursor)
+
+    def newest_orders(self, connection: Connection, http: Http, now: datetime) -> Sequence[Record]:
+        """By their times of creation."""
+        newest = {"sort_on": _LIMITS["created"].sort_on, "sort_order": "desc", "limit": str(_MOST_ROWS)}
+        return _orders(_Api(connection, http, now).page("receipts", newest).rows)[0]
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> Verdict:
         """As Standard Webhooks, and Etsy's own description of the header besides: the bare base64.
@@ -612,15 +630,21 @@ class _Cycle(NamedTuple):
 def _order_page(api: _Api, cycle: _Cycle) -> Page:
     found = cycle.window.page(api, cycle.by)
     step = cycle.window.after(found, cycle.by)
+    records, bad = _orders(found.rows if step.takes else ())
+    partial = f"Not understood: orders {', '.join(bad)}." if bad else step.partial
+    cursor, done = cycle.after(step.following)
+    return Page(records, cursor, done, partial, api.ready_at)
+
+
+def _orders(rows: Sequence[Json]) -> tuple[list[Record], list[str]]:
+    """The records of a page, and the ids of those that could not be read."""
     records, bad = [], []
-    for row in found.rows if step.takes else ():
+    for row in rows:
         try:
             records.append(_order(row))
         except ValueError:
             bad.append(_shown(row.get("receipt_id")))
-    partial = f"Not understood: orders {', '.join(bad)}." if bad else step.partial
-    cursor, done = cycle.after(step.following)
-    return Page(records, cursor, done, partial, api.ready_at)
+    return records, bad
 
 
 def _order_ids(api: _Api, cursor: Json | None) -> IdPage:
@@ -1219,7 +1243,7 @@ def _token_refusal(answer: Answer, now: datetime) -> PlatformError:
     if _OUR_APP.search(text) or word in _OUR_FAULTS:
         refusal, detail = Refusal.REQUEST, "Etsy refuses our app."
     elif word == "invalid_grant":
-        refusal, detail = Refusal.CREDENTIALS, "Etsy says that the grant is no longer good."
+        refusal, detail = Refusal.CREDENTIALS, _GRANT_ENDED
     else:
         refusal, detail = Refusal.TRANSIENT, f"Etsy gave no tokens (status {answer.status})."
     return PlatformError(refusal, detail, status=answer.status)

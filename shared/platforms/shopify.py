@@ -98,6 +98,13 @@ query Orders($first: Int!, $after: String, $query: String, $inner: Int!) {{
     {_PAGE_INFO}
   }}
 }}"""
+NEWEST_ORDERS = f"""
+query NewestOrders($first: Int!, $query: String, $inner: Int!) {{
+  page: orders(first: $first, query: $query, sortKey: CREATED_AT, reverse: true) {{
+    nodes {{ {_ORDER} children: lineItems(first: $inner) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }} }}
+    {_PAGE_INFO}
+  }}
+}}"""
 ORDER = f"""
 query Order($id: ID!, $inner: Int!) {{
   one: order(id: $id) {{ {_ORDER} children: lineItems(first: $inner) {{ nodes {{ {_LINE} }} {_PAGE_INFO} }} }}
@@ -251,6 +258,8 @@ _PRODUCT_STATUS = {
 _MOST_COST = 1_000
 """What a single query may be priced at: https://shopify.dev/docs/api/usage/limits."""
 _MOST_ROWS = 100
+_NEWEST, _NEWEST_LINES = 25, 20
+"""How many of the newest orders, and lines of each: few, so that the import after them finds the budget nearly full."""
 _MOST_IDS = 250
 _MOST_DEEP = 20_000
 """How many rows one search is paged through; Shopify ends each at 25,000."""
@@ -283,7 +292,7 @@ _PERSONAL = {"email", "note", "shippingAddress", "billingAddress"}
 
 
 class Shopify:
-    """Fits Platform, the four Protocols of webhooks, GrantsByOAuth and RevokesGrants."""
+    """Fits Platform, ShowsNewest, the four Protocols of webhooks, GrantsByOAuth and RevokesGrants."""
 
     name = PlatformName.SHOPIFY
     credential_sets = (frozenset({"access_token"}), frozenset({"access_token", "refresh_token"}))
@@ -369,6 +378,14 @@ class Shopify:
             following = _Ids(place.since, above=ids[-1].rpartition("/")[2])
         since = from_text(place.since) if place.since else None
         return IdPage(ids, following.written(), not after, since, _ready_at(reply.cost, 1, now) if after else None)
+
+    def newest_orders(self, connection: Connection, http: Http, now: datetime) -> Sequence[Record]:
+        """By their times of creation; a job, which a large store's import is, would show them after all others."""
+        api = _Api(connection, http, now)
+        kind = _KINDS[Resource.ORDERS]
+        variables = {"first": _NEWEST, "query": kind.search, "inner": _NEWEST_LINES}
+        nodes, _ = _connection(api.ask(NEWEST_ORDERS, variables).data.get("page"), "")
+        return _records(api, kind, nodes)[0]
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> Verdict:  # noqa: ARG002
         """The base64 HMAC of the body; nothing is dated, since retries come for hours.

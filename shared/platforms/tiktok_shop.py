@@ -194,7 +194,7 @@ _DATE_HEADER = "%a, %d %b %Y %H:%M:%S GMT"
 
 
 class TikTokShop:
-    """Fits Platform, ReceivesWebhooks, SignsWithApp, NotifiesApp, ManagesSubscriptions and GrantsByOAuth."""
+    """Fits Platform, ShowsNewest, the four Protocols of webhooks and GrantsByOAuth."""
 
     name = PlatformName.TIKTOK_SHOP
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
@@ -270,6 +270,13 @@ class TikTokShop:
         rows = found.rows if step.takes else []
         ids = [_listed_id(row) for row in rows if row.get("status") != _DELETED]
         return IdPage(ids, step.cursor, step.done, since)
+
+    def newest_orders(self, connection: Connection, http: Http, now: datetime) -> Sequence[Record]:
+        """By their times of creation."""
+        api = _Api(connection, http, now)
+        newest = {"sort_field": "create_time", "sort_order": "DESC"}
+        rows = _search(api, Resource.ORDERS, _PAGE_SIZES[Resource.ORDERS], "", newest, {}).rows
+        return _records(api, Resource.ORDERS, rows)[0]
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> Verdict:  # noqa: ARG002
         """The HMAC of app key and body. The time in the body says nothing: retries come 15 hours later."""

@@ -25,12 +25,14 @@ BODIES = {
     "replace_credentials": {"apiKey": API_KEY, "apiSecret": API_SECRET},
     "start_authorization": {"platform": "WOO_COMMERCE", "name": "Another", "domain": "https://shop.example.com"},
     "request_sync": {},
+    "replay_deliveries": {},
 }
 STATUSES = {
     "create_store": 201,
     "start_authorization": 201,
     "request_sync": 202,
     "replay_delivery": 202,
+    "replay_deliveries": 202,
     "delete_store": 204,
     "unlink_design": 204,
 }

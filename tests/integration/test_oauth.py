@@ -77,6 +77,14 @@ def tiktok(stack: Deployment, name: str, **more: object) -> Seller:
     return Seller(stack, "TIKTOK_SHOP", f"/_sandbox/tiktok_shop/shops/{name}", None)
 
 
+def amazon(stack: Deployment, name: str) -> Seller:
+    """A small Amazon seller who approves at once; what happens there comes through a queue."""
+    ok(stack.sandbox.post("/_sandbox/amazon/sellers", json={"name": name, "seed": 6, "products": 6, "orders": 8}))
+    back = f"{stack.endpoints['https']}/authorizations/AMAZON/callback"
+    ok(stack.sandbox.put("/_sandbox/amazon/settings", json={"approve": name, "return_address": back}))
+    return Seller(stack, "AMAZON", f"/_sandbox/amazon/sellers/{name}", "https://www.amazon.com")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def registered(stack: Deployment) -> None:
     """Our registrations are secrets, to be looked for at the end."""
@@ -94,7 +102,7 @@ def _view(user: User, store: Json) -> Json:
     return ok(user.http.get(f"/stores/{store['id']}"))
 
 
-@pytest.mark.parametrize("open_shop", [shopify, tiktok])
+@pytest.mark.parametrize("open_shop", [shopify, tiktok, amazon])
 def test_a_store_is_connected_synced_and_kept_current(stack: Deployment, user: User, open_shop: Any) -> None:
     seller = open_shop(stack, f"life-{open_shop.__name__}")
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from shared.platforms import amazon
 from shared.platforms.base import Answer, Delivery, PlatformName
 
 _SHARED = Path(__file__).parents[3] / "shared"
@@ -33,8 +34,8 @@ def vectors_of(platform: PlatformName) -> list[Vector]:
     return [
         Vector(
             each["name"],
-            each["other"]["kind"],
-            Delivery(_lower(each["headers"]), base64.b64decode(each["body_base64"])),
+            _kind(each),
+            Delivery(_headers(each), base64.b64decode(each["body_base64"])),
             _secrets(platform, each),
             datetime.fromtimestamp(each["other"].get("now", 1_795_341_600), UTC),
             each["valid"],
@@ -44,11 +45,31 @@ def vectors_of(platform: PlatformName) -> list[Vector]:
     ]
 
 
+def _kind(vector: Mapping[str, Any]) -> str:
+    """What comes through a queue is a delivery as any other."""
+    kind: str = vector["other"]["kind"]
+    return "webhook" if kind == "queue_notification" else kind
+
+
+def _headers(vector: Mapping[str, Any]) -> dict[str, str]:
+    """A message of a queue has the MD5 that the queue told in their place."""
+    if vector["other"]["kind"] != "queue_notification":
+        return _lower(vector["headers"])
+    md5 = vector["other"].get("sqs_md5_of_body")
+    return {amazon.QUEUE: md5} if md5 is not None else {amazon.BUS: ""}
+
+
 def _secrets(platform: PlatformName, vector: Mapping[str, Any]) -> list[str]:
-    """As ``app_secrets`` gives them, where a platform signs with the app's."""
-    secrets = [vector["secret"] or "", *vector["other"].get("previous_secrets", [])]
-    if platform is PlatformName.TIKTOK_SHOP:
-        return [f"{vector['other'].get('app_key', '')}:{secret}" for secret in secrets]
+    """What ``verify`` is given beside the delivery: secrets, or what is in their place."""
+    other = vector["other"]
+    secrets = [vector["secret"] or "", *other.get("previous_secrets", [])]
+    match platform:
+        case PlatformName.TIKTOK_SHOP:
+            return [f"{other.get('app_key', '')}:{secret}" for secret in secrets]
+        case PlatformName.EBAY if "public_keys" in other:
+            return list(other["public_keys"].values())
+        case PlatformName.AMAZON:
+            return [other["expected_application_id"]]
     return secrets
 
 

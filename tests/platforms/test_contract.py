@@ -56,7 +56,9 @@ def test_an_adapter_is_registered_under_its_name():
 
 
 def test_the_abilities_of_an_adapter_are_those_whose_protocol_it_fits():
-    assert capabilities(PlatformName.WOO_COMMERCE).abilities == {"webhooks", "subscriptions", "guided grant"}
+    assert capabilities(PlatformName.WOO_COMMERCE).abilities == {
+        "by key", "approval at the store", "webhooks", "subscriptions", "newest orders first",
+    }  # fmt: skip
 
 
 def test_a_platform_without_an_adapter_has_none():

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -22,19 +20,21 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openapi_schema_validator import OAS30Validator
 
 from shared import records
 from shared.platforms import ebay
 from shared.platforms.base import (
     Answer,
+    AnswersChallenge,
     App,
     Connection,
     Delivery,
     Event,
+    FetchesKeys,
     GrantsByOAuth,
     Identity,
     Json,
+    ManagesAppSubscriptions,
     ManagesSubscriptions,
     NotifiesApp,
     Page,
@@ -53,8 +53,9 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
-from shared.platforms.ebay import AnswersChallenge, Ebay, FetchesKeys, ManagesAppSubscriptions, challenge_response
+from shared.platforms.ebay import Ebay, challenge_response
 from tests.platforms.conftest import vectors_of
+from tests.platforms.ebay_contracts import Asked, check_answer, check_request
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
@@ -76,120 +77,6 @@ URL = f"{APP_URL}/con_1"
 SPOKEN = ("PRD-local-secret", "#access", "#refresh", "#application", "one-time-code", "local_verification")
 """What must be in no text of ours."""
 VECTORS = vectors_of(PlatformName.EBAY)
-
-CONTRACTS = Path(__file__).parents[3] / "shared" / "contracts" / "ebay"
-DIFFERENCES = {
-    "aspects": "the contract calls it a string; it is an object of lists, as eBay's own samples show",
-    "Destination.deliveryConfig": "the contract calls it a string where it is read, and an object where it is written",
-    "token endpoint": "named in the contracts as the schemes' tokenUrl, and described by no call",
-}
-"""Where we leave the contracts, and why."""
-
-
-def contract_of(name: str) -> Json:
-    """A contract, closed: what it does not name is not allowed."""
-    document = json.loads((CONTRACTS / name).read_text())
-    schemas = document["components"]["schemas"]
-    for schema in schemas.values():
-        if "properties" in schema:
-            schema["additionalProperties"] = False
-        if "aspects" in schema.get("properties", {}):
-            schema["properties"]["aspects"] = {"type": "object", "additionalProperties": {"type": "array"}}
-    if "Destination" in schemas:
-        schemas["Destination"]["properties"]["deliveryConfig"] = {"$ref": "#/components/schemas/DeliveryConfig"}
-    return document
-
-
-@cache
-def operations() -> list[tuple[str, list[str], Json, Json]]:
-    """Verb, parts of the address, operation and its contract, for every operation."""
-    found = []
-    for file in sorted(CONTRACTS.glob("*_oas3.json")):
-        document = contract_of(file.name)
-        for server in document["servers"]:
-            base = server["url"].format(basePath=server["variables"]["basePath"]["default"])
-            for path, methods in document["paths"].items():
-                for verb, operation in methods.items():
-                    found.append((verb.upper(), (base + path).split("/"), operation, document))
-    return found
-
-
-def operation_of(method: str, url: str) -> tuple[Json, Json]:
-    parts = url.split("/")
-    found = [
-        (sum(each.startswith("{") for each in pattern), operation, document)
-        for verb, pattern, operation, document in operations()
-        if verb == method
-        and len(pattern) == len(parts)
-        and all(one == other or (one.startswith("{") and other) for one, other in zip(pattern, parts, strict=True))
-    ]
-    assert found, f"{method} {url} is in no contract"
-    _, operation, document = min(found, key=lambda each: each[0])
-    return operation, document
-
-
-VALIDATORS: dict[int, OAS30Validator] = {}
-"""Made once for each schema of the contracts: finding what a schema refers to takes longer than validating."""
-
-
-def check_schema(value: Any, schema: Json, document: Json) -> None:
-    if id(schema) not in VALIDATORS:
-        VALIDATORS[id(schema)] = OAS30Validator({"allOf": [schema], "components": document["components"]})
-    VALIDATORS[id(schema)].validate(value)
-
-
-def check_request(asked: "Asked") -> None:
-    """Fails for a request that the contracts do not allow."""
-    assert not urlsplit(asked.url).query
-    operation, document = operation_of(asked.method, asked.url)
-    known = {each["name"]: each for each in operation.get("parameters", []) if each["in"] == "query"}
-    assert set(asked.query) <= set(known), "a parameter that the contract does not know"
-    for name, text in asked.query.items():
-        check_schema(text, known[name]["schema"], document)
-    scopes = (
-        {scope for each in operation["security"] for scope in each["api_auth"]} if "security" in operation else None
-    )
-    token = asked.headers["authorization"].removeprefix("Bearer ")
-    if token == APP_TOKEN:
-        assert ebay.SCOPES[0] in scopes, "not with an application token"
-    elif scopes is not None and asked.path.rpartition("/")[2] not in {"destination", "config"}:
-        assert scopes & set(ebay.SCOPES), "the app does not ask for the scope"
-    if "requestBody" in operation:
-        check_schema(asked.body, operation["requestBody"]["content"]["application/json"]["schema"], document)
-    else:
-        assert asked.body is None
-
-
-def check_answer(asked: "Asked", answer: Answer) -> None:
-    """Fails for an answer that the contracts do not allow: it would be a test of nothing."""
-    operation, document = operation_of(asked.method, asked.url)
-    if answer.status >= 400:
-        return
-    described = operation["responses"][str(answer.status)]
-    if answer.body:
-        check_schema(json.loads(answer.body), described["content"]["application/json"]["schema"], document)
-
-
-@dataclass
-class Asked:
-    """One request, as the platform sees it."""
-
-    method: str
-    url: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: Any
-    content: bytes | None
-    basic: tuple[str, str] | None
-    repeatable: bool
-
-    @property
-    def path(self) -> str:
-        return urlsplit(self.url).path
-
-    @property
-    def form(self) -> dict[str, str]:
-        return dict(parse_qsl((self.content or b"").decode(), strict_parsing=True))
 
 
 def reply(content: Any = None, status: int = 200, **headers: str) -> Answer:
@@ -335,7 +222,7 @@ class Account:
         asked = Asked(method, url, dict(params or {}), dict(headers or {}), json, content, basic, repeatable)
         self.asked.append(asked)
         if asked.path != "/identity/v1/oauth2/token":
-            check_request(asked)
+            check_request(asked, by_app=asked.headers["authorization"] == f"Bearer {APP_TOKEN}")
         answer = self.before(self, asked) if self.before else None
         if answer is not None:
             return answer
@@ -533,7 +420,7 @@ def test_the_judge_refuses_what_the_contracts_do_not_allow(method, url, query, b
     headers = {"authorization": "Bearer x"}
 
     with pytest.raises(Exception):  # noqa: B017, PT011 - the validator's own or an assertion
-        check_request(Asked(method, url, query, headers, body, None, None, True))
+        check_request(Asked(method, url, query, headers, body, None, None, True), by_app=False)
 
 
 def test_the_judge_refuses_an_answer_of_another_shape():
@@ -1040,6 +927,51 @@ def test_an_account_that_may_not_sell_is_told_what_to_do():
     assert "not registered as a seller" in refused.detail
 
 
+@pytest.mark.parametrize(("limit", "currency"), [({"amount": amount("5", "SEK")}, "SEK"), ({}, None), (7, None)])
+def test_the_currency_of_a_marketplace_that_is_new_to_us_is_that_of_the_sellers_limit(limit, currency):
+    answer = reply({"sellerRegistrationCompleted": True, "sellingLimit": limit})
+    account = Account(lambda _, asked: answer if asked.path.endswith("privilege") else None)
+    account.user["registrationMarketplaceId"] = "EBAY_SE"
+
+    assert ADAPTER.probe(STORE, account).currency == currency
+
+
+@pytest.mark.parametrize(
+    ("call", "scope"),
+    [
+        (lambda http: ADAPTER.probe(STORE, http), "commerce.identity.readonly"),
+        (lambda http: ADAPTER.newest_orders(STORE, http, NOW), "sell.fulfillment.readonly"),
+        (lambda http: ADAPTER.fetch(STORE, Resource.PRODUCTS, None, http, NOW), "sell.inventory.readonly"),
+        (lambda http: ADAPTER.unsubscribe(STORE, URL, http), "commerce.notification.subscription"),
+    ],
+)
+def test_a_call_that_is_not_allowed_names_the_scope(call, scope):
+    refused = refusal(lambda: call(Account(lambda *_: error(403, 1100))))
+
+    assert refused.refusal is Refusal.PERMISSION
+    assert refused.detail.endswith(f"lacks the scope {scope}.")
+    assert f"{ebay.SCOPES[0]}/{scope}" in ebay.SCOPES
+
+
+@pytest.mark.parametrize(
+    ("refused", "hint"),
+    [
+        ("invalid_client", "clientId and clientSecret"),
+        ("invalid_request", "ru_name"),
+        ("invalid_scope", "scope"),
+        ("unauthorized_client", "keyset"),
+    ],
+)
+def test_a_refusal_of_our_app_tells_the_operator_what_to_look_at(refused, hint):
+    answer = reply({"error": refused, "error_description": "one-time-code"}, 400)
+
+    found = refusal(lambda: exchange(Account(lambda *_: answer)))
+
+    assert found.refusal is Refusal.REQUEST
+    assert refused in found.detail
+    assert hint in found.detail
+
+
 def test_the_token_of_another_seller_is_refused():
     refused = refusal(lambda: ADAPTER.probe(STORE._replace(store_id="another"), Account()))
 
@@ -1190,6 +1122,118 @@ def test_a_status_is_what_was_cancelled_refunded_paid_and_shipped(paid, shipped,
 
     assert body["status"] == status
     assert body["platformStatus"] == f"{'CANCELED ' if cancelled == 'CANCELED' else ''}{paid} {shipped}"
+
+
+SIGNING = next(each for each in VECTORS if each.kind == "request_sign")
+SIGNING_APP = APP._replace(more={**APP.more, "signing_key": SIGNING.secrets[0], "signing_jwe": SIGNING.other["jwe"]})
+SIGNING_STORE = STORE._replace(app=SIGNING_APP)
+
+
+@pytest.mark.parametrize(
+    "vector", [each for each in VECTORS if each.kind == "request_sign"], ids=lambda each: each.name
+)
+def test_signs_calls_as_ebays_own_code_does(vector):
+    known = vector.other
+    app = APP._replace(more={"signing_key": vector.secrets[0], "signing_jwe": known["jwe"]})
+    url = f"https://{known['authority']}{known['path']}"
+    now = datetime.fromtimestamp(known["created"], UTC)
+
+    headers = ebay.request_signature(app, known["method"], url, vector.delivery.body, now)
+
+    assert headers == {
+        **({"content-digest": known["expected_content_digest"]} if known["expected_content_digest"] else {}),
+        "x-ebay-signature-key": known["jwe"],
+        "signature-input": known["expected_signature_input"],
+        "signature": known["expected_signature"],
+    }
+
+
+def untold(row: Json) -> Json:
+    return {name: value for name, value in row.items() if name != "totalMarketplaceFee"}
+
+
+def ledger(answer: Answer) -> Account:
+    """An account with a paid order that tells no fee, one that is not paid, and what the Finances API answers."""
+    account = with_orders(untold(order()), untold(order("1-2", orderPaymentStatus="PENDING")), order("1-3"))
+
+    def before(_, asked):
+        if asked.path != "/sell/finances/v1/transaction":
+            return None
+        check_answer(asked, answer)
+        return answer
+
+    account.before = before
+    return account
+
+
+SALE = {
+    "orderId": "12-34567-89012",
+    "transactionType": "SALE",
+    "orderLineItems": [
+        {
+            "lineItemId": "1",
+            "marketplaceFees": [
+                {"feeType": "FINAL_VALUE_FEE", "amount": amount("5.01")},
+                {"feeType": "FINAL_VALUE_FEE_FIXED_PER_ORDER", "amount": amount("0.30")},
+            ],
+        }
+    ],
+}
+
+
+def test_fees_that_an_order_does_not_tell_are_asked_for_signed():
+    account = ledger(reply({"transactions": [SALE], "total": 1}))
+
+    found = {each.id: each.body["fees"] for each in ADAPTER.newest_orders(SIGNING_STORE, account, NOW)}
+
+    assert [(fee["name"], fee["amount"], fee["type"]) for fee in found["12-34567-89012"]] == [
+        ("FINAL_VALUE_FEE", "5.01", "marketplace"),
+        ("FINAL_VALUE_FEE_FIXED_PER_ORDER", "0.30", "marketplace"),
+    ]
+    assert (found["1-2"], found["1-3"][0]["amount"]) == ([], "5.31")
+    asked = [each for each in account.asked if "finances" in each.url]
+    assert [each.query for each in asked] == [{"filter": "orderId:{12-34567-89012}"}]
+    assert asked[0].headers.items() >= ebay.request_signature(SIGNING_APP, "GET", asked[0].url, b"", NOW).items()
+
+
+def test_without_a_key_to_sign_with_nothing_is_asked_about_fees():
+    account = ledger(reply({"transactions": [SALE], "total": 1}))
+
+    assert len(ADAPTER.newest_orders(STORE, account, NOW)) == 3
+    assert not [each for each in account.asked if "finances" in each.url]
+    assert ebay.SIGNED_SCOPE not in ADAPTER.authorization_url(APP, "", state="s", return_url="", challenge="")
+
+
+def test_an_app_that_can_sign_asks_for_the_scope_of_finances():
+    url = ADAPTER.authorization_url(SIGNING_APP, "", state="s", return_url="", challenge="")
+
+    assert dict(parse_qsl(urlsplit(url).query))["scope"].split() == [*ebay.SCOPES, ebay.SIGNED_SCOPE]
+
+
+@pytest.mark.parametrize("answer", [reply(status=204), error(403, 1100), error(404, 1)])
+def test_fees_that_nobody_tells_cost_no_order(answer):
+    assert {each.id: len(each.body["fees"]) for each in ADAPTER.newest_orders(SIGNING_STORE, ledger(answer), NOW)} == {
+        "12-34567-89012": 0,
+        "1-2": 0,
+        "1-3": 1,
+    }
+
+
+def test_fees_that_cannot_be_asked_for_just_now_are_waited_for():
+    found = refusal(lambda: ADAPTER.newest_orders(SIGNING_STORE, ledger(error(503)), NOW))
+
+    assert found.refusal is Refusal.TRANSIENT
+
+
+@pytest.mark.parametrize("key", ["no-base64!", "AAAA", base64.b64encode(b"x" * 40).decode()])
+def test_a_key_that_cannot_sign_is_told_without_being_shown(key):
+    store = STORE._replace(app=SIGNING_APP._replace(more={**SIGNING_APP.more, "signing_key": key}))
+
+    found = refusal(lambda: ADAPTER.newest_orders(store, ledger(reply(status=204)), NOW))
+
+    assert found.refusal is Refusal.REQUEST
+    assert "signing_key" in found.detail
+    assert key not in found.detail
 
 
 def test_refunds_are_added_up():

@@ -12,16 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openapi_schema_validator import OAS30Validator
 
 from shared.platforms import etsy
 from shared.platforms.base import (
@@ -41,17 +38,20 @@ from shared.platforms.base import (
     Record,
     Refusal,
     Resource,
+    ShowsNewest,
     SignsWithApp,
     Verdict,
 )
 from shared.platforms.etsy import Etsy
 from tests.platforms.conftest import Vector, vectors_of
+from tests.platforms.etsy_contract import CONTRACT, DIFFERENCES, check_answer, check_request, contract, operations
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
 DAY = 86_400
 ADAPTER = Etsy()
 APP = App("keystring0", "shared0secret", more={"webhook_secret": "whsec_b25l whsec_dHdv"})
+KEY = "keystring0:shared0secret"
 STORE = Connection(
     "https://www.etsy.com/shop/ClothOne",
     {"access_token": "77.access-1", "refresh_token": "77.refresh-1"},
@@ -61,93 +61,6 @@ STORE = Connection(
 )
 VECTORS = vectors_of(PlatformName.ETSY)
 SECRETS = [APP.client_secret, *STORE.credentials.values()]
-
-CONTRACT = Path(__file__).parents[3] / "shared" / "contracts" / "etsy" / "openapi.json"
-DIFFERENCES = {
-    "x-api-key": "keystring and shared secret since February 2026; the contract, of 2024, knows the keystring only",
-    "host": "api.etsy.com, as Etsy's pages write it now; the contract's openapi.etsy.com is the same service",
-    "/v3/public/oauth/token": "the contract names it as the scheme's tokenUrl and describes no call",
-    "scopes": "the contract's answer of tokenScopes has no properties; it has a list called scopes",
-    "webhooks": "younger than the contract",
-    "capitals": "the contract spells an order's states small, the service with capitals",
-}
-"""Where we leave the contract, and why: platforms.md is newer."""
-
-
-@cache
-def contract() -> Json:
-    return json.loads(CONTRACT.read_text())
-
-
-@cache
-def operations() -> list[tuple[str, list[str], Json]]:
-    return [
-        (method.upper(), path.split("/"), operation)
-        for path, methods in contract()["paths"].items()
-        for method, operation in methods.items()
-        if isinstance(operation, dict) and "operationId" in operation
-    ]
-
-
-def operation_of(method: str, path: str) -> tuple[Json, dict[str, str]]:
-    """The operation that the contract has for a request, and what stands in its path; fixed segments win."""
-    parts = path.split("/")
-    found = [
-        (sum(each.startswith("{") for each in pattern), operation, dict(zip(pattern, parts, strict=True)))
-        for verb, pattern, operation in operations()
-        if verb == method
-        and len(pattern) == len(parts)
-        and all(one == other or one.startswith("{") for one, other in zip(pattern, parts, strict=True))
-    ]
-    assert found, f"{method} {path} is not in the contract"
-    _, operation, segments = min(found, key=lambda each: each[0])
-    return operation, {name.strip("{}"): value for name, value in segments.items() if name.startswith("{")}
-
-
-def typed(text: str, schema: Json) -> Any:
-    """A parameter's text as the type that the contract says it has."""
-    match schema["type"]:
-        case "integer":
-            return int(text)
-        case "boolean":
-            return {"true": True, "false": False}[text]
-        case "array":
-            return [typed(each, schema["items"]) for each in text.split(",")]
-    return text
-
-
-def check_schema(value: Any, schema: Json) -> None:
-    whole = {"allOf": [schema], "components": contract()["components"]}
-    OAS30Validator(whole).validate(value)
-
-
-def check_request(method: str, url: str, params: Mapping[str, str], headers: Mapping[str, str], content: bytes) -> None:
-    """Fails for a request that the contract does not allow."""
-    there = urlsplit(url)
-    assert (there.scheme, there.netloc, there.query) == ("https", "api.etsy.com", "")
-    operation, segments = operation_of(method, there.path)
-    known = {each["name"]: each for each in operation.get("parameters", [])}
-    assert set(params) | set(segments) <= set(known), "a parameter that the contract does not know"
-    assert {name for name, each in known.items() if each.get("required")} <= set(params) | set(segments)
-    for name, text in {**params, **segments}.items():
-        check_schema(typed(text, known[name]["schema"]), known[name]["schema"])
-    assert headers["x-api-key"] == "keystring0:shared0secret"
-    if any("oauth2" in each for each in operation.get("security", [])):
-        assert headers["authorization"].startswith("Bearer ")
-    if "requestBody" in operation:
-        body = operation["requestBody"]["content"][headers["content-type"]]["schema"]
-        check_schema(dict(parse_qsl(content.decode(), strict_parsing=True)), body)
-
-
-def check_answer(method: str, url: str, answer: Answer) -> None:
-    """Fails for an answer that the contract does not allow: it would be a test of nothing."""
-    operation, _ = operation_of(method, urlsplit(url).path)
-    described = operation["responses"].get(str(answer.status), operation["responses"]["500"])
-    body = json.loads(answer.body)
-    for row in [*body.get("results", []), body]:
-        if isinstance(row.get("status"), str):
-            row["status"] = row["status"].lower()  # see DIFFERENCES: capitals
-    check_schema(body, described["content"]["application/json"]["schema"])
 
 
 def reply(content: Any, status: int = 200, **headers: str) -> Answer:
@@ -297,7 +210,7 @@ class Shop:
         repeatable: bool = True,
     ) -> Answer:
         path = urlsplit(url).path.removeprefix("/v3/application")
-        check_request(method, url, params or {}, headers or {}, content or b"")
+        check_request(method, url, params or {}, headers or {}, content or b"", KEY)
         self.asked.append((method, path, dict(params or {})))
         answer = self.before(self, path)
         if answer is None:
@@ -343,7 +256,8 @@ class Shop:
         names = {"updated": "updated_timestamp", "created": "created_timestamp", "receipt_id": "receipt_id"}
         random.Random(len(self.asked)).shuffle(rows)  # rows of one time come in any order
         by = "receipt_id" if self.receipts_come == "no order" else names[query["sort_on"]]
-        return sorted(rows, key=lambda row: row[by], reverse=self.receipts_come == "latest first")
+        is_descending = self.receipts_come == "latest first" or query["sort_order"] == "desc"
+        return sorted(rows, key=lambda row: row[by], reverse=is_descending)
 
     def _of_state(self, query: dict[str, str]) -> list[Json]:
         by = "updated_timestamp" if self.sorts_listings else "created_timestamp"
@@ -398,9 +312,9 @@ def small_pages() -> Iterator[None]:
         yield
 
 
-def fits() -> tuple[Platform, ReceivesWebhooks, SignsWithApp, NotifiesApp, GrantsByOAuth]:
+def fits() -> tuple[Platform, ShowsNewest, ReceivesWebhooks, SignsWithApp, NotifiesApp, GrantsByOAuth]:
     """The type checker holds the adapter to its protocols here as well."""
-    return ADAPTER, ADAPTER, ADAPTER, ADAPTER, ADAPTER
+    return ADAPTER, ADAPTER, ADAPTER, ADAPTER, ADAPTER, ADAPTER
 
 
 # The contract
@@ -447,10 +361,10 @@ def test_every_state_of_the_contract_is_walked_through():
     ],
 )
 def test_the_judge_refuses_what_the_contract_does_not_allow(url, params):
-    headers = {"x-api-key": "keystring0:shared0secret", "authorization": "Bearer 77.access-1"}
+    headers = {"x-api-key": KEY, "authorization": "Bearer 77.access-1"}
 
     with pytest.raises(Exception):  # noqa: B017, PT011 - the validator's own or an assertion
-        check_request("GET", url, params, headers, b"")
+        check_request("GET", url, params, headers, b"", KEY)
 
 
 def test_the_judge_refuses_an_answer_of_another_shape():
@@ -462,7 +376,8 @@ def test_the_judge_refuses_an_answer_of_another_shape():
 
 def test_the_adapter_fits_its_protocols():
     assert {each.name for each in fits()[:1]} == {PlatformName.ETSY}
-    assert all(isinstance(ADAPTER, each) for each in (ReceivesWebhooks, SignsWithApp, NotifiesApp, GrantsByOAuth))
+    protocols = (ShowsNewest, ReceivesWebhooks, SignsWithApp, NotifiesApp, GrantsByOAuth)
+    assert all(isinstance(ADAPTER, each) for each in protocols)
 
 
 def test_importing_the_adapter_loads_nothing_heavy():
@@ -766,6 +681,7 @@ def test_a_store_without_a_refresh_token_cannot_be_refreshed():
 
 def every_call(http: Any) -> Iterator[Callable[[], object]]:
     yield lambda: ADAPTER.probe(STORE, http)
+    yield lambda: ADAPTER.newest_orders(STORE, http, NOW)
     for resource in Resource:
         yield lambda r=resource: ADAPTER.fetch(STORE, r, None, http, NOW)
         yield lambda r=resource: ADAPTER.fetch_one(STORE, r, "5", http)
@@ -835,6 +751,7 @@ def test_a_list_that_is_gone_deletes_nothing():
     """A shop that is closed must not look as if all its records were gone."""
     shop = Shop(before=lambda shop, path: error(404, "Resource not found"))
 
+    assert refusal(lambda: ADAPTER.newest_orders(STORE, shop, NOW)).refusal is Refusal.PERMISSION
     for resource in Resource:
         assert refusal(lambda r=resource: ADAPTER.fetch(STORE, r, None, shop, NOW)).refusal is Refusal.PERMISSION
         assert refusal(lambda r=resource: ADAPTER.list_ids(STORE, r, None, shop, NOW)).refusal is Refusal.PERMISSION
@@ -863,10 +780,11 @@ def test_a_list_that_is_gone_deletes_nothing():
 def test_a_limit_says_when_to_come_back(headers, seconds):
     shop = Shop(before=lambda shop, path: error(429, "Exceeded rate limit", **headers))
 
-    refused = refusal(lambda: ADAPTER.fetch(STORE, Resource.ORDERS, None, shop, NOW))
+    page = refusal(lambda: ADAPTER.fetch(STORE, Resource.ORDERS, None, shop, NOW))
+    newest = refusal(lambda: ADAPTER.newest_orders(STORE, shop, NOW))
 
-    assert refused.refusal is Refusal.RATE_LIMITED
-    assert refused.retry_at == NOW + timedelta(seconds=seconds)
+    assert page.refusal is newest.refusal is Refusal.RATE_LIMITED
+    assert page.retry_at == newest.retry_at == NOW + timedelta(seconds=seconds)
 
 
 def test_a_daily_limit_without_a_time_is_no_matter_of_seconds():
@@ -1099,6 +1017,30 @@ def test_one_receipt_that_cannot_be_read_does_not_stop_the_others():
 
     assert sorted(held) == ["1", "3"]
     assert partials == ["Not understood: orders 2."]
+
+
+def test_the_newest_orders_come_by_one_call_the_last_created_first():
+    shop = Shop(receipts={id: receipt(id, SECONDS, created_timestamp=SECONDS - 60 * id) for id in range(1, 131)})
+
+    newest = ADAPTER.newest_orders(STORE, shop, NOW)
+
+    assert [record.id for record in newest] == [str(id) for id in range(1, 101)]
+    assert newest[6] == ADAPTER.fetch_one(STORE, Resource.ORDERS, "7", shop)
+    assert shop.paths == ["/shops/4242/receipts", "/shops/4242/receipts/7"]
+
+
+def test_a_shop_without_orders_has_no_newest():
+    assert ADAPTER.newest_orders(STORE, Shop(), NOW) == []
+
+
+def test_one_of_the_newest_that_cannot_be_read_is_left_out():
+    rows = {id: receipt(id, SECONDS - id) for id in (1, 2, 3)}
+    del rows[2]["grandtotal"]
+
+    def before(shop, path):
+        return reply({"count": 3, "results": list(rows.values())})
+
+    assert [record.id for record in ADAPTER.newest_orders(STORE, Shop(before=before), NOW)] == ["1", "3"]
 
 
 def test_an_idle_shop_costs_one_call_for_its_orders():
@@ -1591,7 +1533,8 @@ def mutated(value: Any, dice: random.Random) -> Any:
 
 def stored(found: object) -> None:
     """What comes out can be stored: JSON of UTF-8, without floats."""
-    records = getattr(found, "records", [found] if isinstance(found, Record) else [])
+    rows = found if isinstance(found, list) else [found]
+    records = getattr(found, "records", [each for each in rows if isinstance(each, Record)])
     for record in records:
         text = json.dumps(record.body, ensure_ascii=False, allow_nan=False)
         text.encode()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from shared.platforms.base import (
     Http,
     Identity,
     Json,
-    NotifiesApp,
     Page,
     PlatformError,
     PlatformName,
@@ -134,9 +134,10 @@ def many(make: Callable[..., Json], count: int) -> list[Json]:
 
 
 def test_it_can_all_that_a_platform_with_oauth_and_webhooks_can():
-    assert capabilities(PlatformName.SHOPIFY).abilities == {"webhooks", "subscriptions", "OAuth", "revocation"}
+    assert capabilities(PlatformName.SHOPIFY).abilities == {
+        "by key", "OAuth", "revocation", "webhooks", "webhooks of the app", "subscriptions", "newest orders first",
+    }  # fmt: skip
     assert isinstance(SHOPIFY, SignsWithApp)
-    assert isinstance(SHOPIFY, NotifiesApp)
 
 
 # The documents
@@ -148,7 +149,7 @@ def test_every_document_is_valid_in_the_published_schema(name):
 
 
 def test_the_documents_are_all_there_to_be_tested():
-    assert len(DOCUMENTS) == 21
+    assert len(DOCUMENTS) == 22
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -188,6 +189,14 @@ def test_no_query_costs_more_than_a_query_may(resource):
         assert cost_of(document, {"inner": kind.inner_rest}) < 1_000
     assert cost_of(kind.ids, {"first": 250}) < 1_000
     assert cost_of(kind.page, page) > cost_of(kind.page, {"first": 1, "inner": 1})
+
+
+def test_the_newest_orders_leave_nearly_all_of_the_smallest_budget_to_the_import():
+    shop = Shop(orders=[order(1)])
+
+    newest(shop)
+
+    assert cost_of(shopify.NEWEST_ORDERS, shop.asked[0].variables) < 200
 
 
 @pytest.mark.parametrize("topic", shopify.TOPICS)
@@ -711,6 +720,52 @@ def test_throttled_without_numbers_names_no_time(throttle):
     assert refusal(lambda: SHOPIFY.fetch(STORE, ORDERS, {"size": 1}, always(reply(body)), NOW)).retry_at is None
 
 
+# The newest orders
+
+
+def newest(shop: Http) -> Sequence[Record]:
+    return SHOPIFY.newest_orders(STORE, shop, NOW)
+
+
+def test_the_newest_orders_come_by_one_query_the_last_created_first():
+    created = [short(NOW - timedelta(hours=number)) for number in range(40)]
+    rows = [order(number, createdAt=time, updatedAt=short(NOW)) for number, time in enumerate(created, start=1)]
+    shop = Shop(orders=rows[::-1])
+
+    found = newest(shop)
+
+    assert [record.id for record in found] == [row["id"] for row in rows[:25]]
+    assert shop.operations == ["NewestOrders"]
+
+
+def test_a_store_without_orders_has_no_newest():
+    assert newest(Shop()) == []
+
+
+def test_one_of_the_newest_is_the_same_as_by_page_and_has_all_its_lines():
+    shop = Shop(orders=[order(7, lines=[line(number) for number in range(1, 301)])])
+
+    (found,) = newest(shop)
+
+    assert found == SHOPIFY.fetch_one(STORE, ORDERS, "7", shop)
+    assert shop.operations[:3] == ["NewestOrders", "OrderLines", "OrderLines"]
+
+
+def test_the_newest_orders_are_asked_for_once_however_dear():
+    assert refusal(lambda: newest(always(failed("MAX_COST_EXCEEDED")))).refusal is Refusal.REQUEST
+
+
+@pytest.mark.parametrize("calls_before", [0, 1])
+def test_the_newest_orders_wait_for_the_budget_as_pages_do(calls_before):
+    throttled = failed("THROTTLED", cost=200, available=100)
+    shop = Shop(orders=[order(1, lines=[line(number) for number in range(1, 60)])])
+    shop.interfere = once(*[None] * calls_before, throttled)
+
+    error = refusal(lambda: newest(shop))
+
+    assert (error.refusal, error.retry_at) == (Refusal.RATE_LIMITED, NOW + timedelta(seconds=1))
+
+
 # Paging
 
 
@@ -908,6 +963,11 @@ def test_a_page_that_is_none_is_not_shopifys(page):
     assert error.refusal is Refusal.NOT_THE_PLATFORM
 
 
+@pytest.mark.parametrize("page", [None, 7, {}, {"nodes": []}, {"nodes": {}, "pageInfo": {}}], ids=repr)
+def test_a_page_of_the_newest_that_is_none_is_not_shopifys(page):
+    assert refusal(lambda: newest(always(answered({"page": page})))).refusal is Refusal.NOT_THE_PLATFORM
+
+
 def node(row: Json, children: str = "lineItems") -> Json:
     rest = {name: value for name, value in row.items() if name != children}
     return {**rest, "children": {"nodes": row[children], "pageInfo": {"hasNextPage": False, "endCursor": None}}}
@@ -929,6 +989,7 @@ def test_personal_fields_that_are_held_back_are_told_and_the_rest_is_read():
 
     assert ids([page]) == [gid("Order", 1)]
     assert page.partial == "Shopify does not show the app these fields: email, shippingAddress."
+    assert newest(one_page(row, errors=errors)) == page.records
 
 
 @pytest.mark.parametrize("path", [["orders"], ["orders", "nodes", 0, "transactions"], [], None])
@@ -1154,6 +1215,7 @@ def test_an_order_that_cannot_be_read_is_told_and_does_not_stop_the_others(chang
     assert ids([page]) == [gid("Order", 2)]
     assert page.partial
     assert page.partial.startswith("Not understood: Order")
+    assert [record.id for record in newest(shop)] == [gid("Order", 2)]
 
 
 values: st.SearchStrategy[Any] = st.recursive(
@@ -1162,6 +1224,10 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 GOOD = node(order(1, transactions=[{"fees": [{"type": "x", "amount": {"amount": "1"}, "taxAmount": {}}]}]))
+
+
+def storable(found: Sequence[Record]) -> None:
+    json.dumps([record.body for record in found], ensure_ascii=False, allow_nan=False).encode()
 
 
 CURSORS = [None, {"since": "2026-11-01T00:00:00Z"}, {"bulk": gid("BulkOperation", 1), "started": short(NOW)}]
@@ -1176,6 +1242,8 @@ def test_a_hostile_answer_gives_a_record_or_a_platform_error(changes, body):
         reply(json.dumps({"data": {"page": body, "one": body, "counted": body}}).encode()),
     ]
     for answer in answers:
+        with suppress(PlatformError):
+            storable(newest(always(answer)))
         for cursor in (
             None,
             {"since": "2026-11-01T00:00:00Z"},
@@ -1186,8 +1254,7 @@ def test_a_hostile_answer_gives_a_record_or_a_platform_error(changes, body):
                     page = SHOPIFY.fetch(STORE, resource, cursor, always(answer), NOW)
                 except PlatformError:
                     continue
-                text = json.dumps([record.body for record in page.records], ensure_ascii=False, allow_nan=False)
-                text.encode()
+                storable(page.records)
 
 
 @given(body=st.one_of(st.binary(max_size=60), values.map(lambda value: json.dumps(value).encode())),
@@ -1199,6 +1266,7 @@ def test_any_answer_gives_nothing_but_platform_errors(body, status):
         lambda: SHOPIFY.probe(STORE, shop),
         lambda: SHOPIFY.fetch_one(STORE, ORDERS, "1", shop),
         lambda: SHOPIFY.list_ids(STORE, PRODUCTS, None, shop, NOW),
+        lambda: newest(shop),
         lambda: SHOPIFY.reconcile(STORE, "https://us.example/webhooks/SHOPIFY/c1", "", shop),
         lambda: SHOPIFY.unsubscribe(STORE, "https://us.example/webhooks/SHOPIFY/c1", shop),
         lambda: SHOPIFY.revoke(STORE, shop),

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +30,7 @@ from shared.platforms.base import (
     Delivery,
     Event,
     GrantsByOAuth,
+    Http,
     Json,
     ManagesSubscriptions,
     Page,
@@ -39,6 +40,7 @@ from shared.platforms.base import (
     Record,
     Refusal,
     Resource,
+    ShowsNewest,
     SignsWithApp,
     Subscribed,
     Tokens,
@@ -220,6 +222,10 @@ def fetch_order(row: Json) -> Record:
     return TIKTOK.fetch_one(STORE, Resource.ORDERS, row["id"], Scripted(reply({"orders": [row]})))
 
 
+def newest(http: Http) -> Sequence[Record]:
+    return TIKTOK.newest_orders(STORE, http, NOW)
+
+
 def fetch_product(row: Json) -> Record:
     return TIKTOK.fetch_one(STORE, Resource.PRODUCTS, row["id"], Scripted(reply(row)))
 
@@ -228,7 +234,7 @@ def fetch_product(row: Json) -> Record:
 
 
 def test_fits_the_protocols_of_its_abilities():
-    for protocol in (ReceivesWebhooks, SignsWithApp, ManagesSubscriptions, GrantsByOAuth):
+    for protocol in (ShowsNewest, ReceivesWebhooks, SignsWithApp, ManagesSubscriptions, GrantsByOAuth):
         assert isinstance(TIKTOK, protocol)
 
 
@@ -619,6 +625,7 @@ def test_shops_that_cannot_be_read_are_no_shops(data):
 )
 def test_a_refusal_is_told_from_the_code_the_message_and_the_status(answer, expected):
     assert refusal(lambda: TIKTOK.fetch(STORE, Resource.ORDERS, None, Scripted(answer), NOW)).refusal is expected
+    assert refusal(lambda: newest(Scripted(answer))).refusal is expected
 
 
 @pytest.mark.parametrize(
@@ -637,6 +644,7 @@ def test_waits_as_long_as_it_is_told(header, expected):
     answer = reply(None, 36009002, 429, retry_after=header)
 
     assert refusal(lambda: TIKTOK.fetch(STORE, Resource.ORDERS, None, Scripted(answer), NOW)).retry_at == expected
+    assert refusal(lambda: newest(Scripted(answer))).retry_at == expected
 
 
 anything = st.recursive(
@@ -673,6 +681,7 @@ def test_whatever_is_answered_gives_records_or_a_refusal(answer):
         lambda http: TIKTOK.probe(STORE, http),
         refresh,
         lambda http: TIKTOK.reconcile(STORE, URL, "", http),
+        lambda http: Page(newest(http), {}, done=True),
         *(lambda http, r=resource: TIKTOK.fetch(STORE, r, None, http, NOW) for resource in Resource),
         *(lambda http, r=resource: TIKTOK.list_ids(STORE, r, None, http, NOW) for resource in Resource),
         *(lambda http, r=resource: TIKTOK.fetch_one(STORE, r, "1729", http) for resource in Resource),
@@ -1038,7 +1047,8 @@ class Market:
     def _search(self, asked: Asked) -> Answer:
         found = [row for row in self.rows.values() if matches(row, asked.body)]
         if "sort_field" in asked.query:
-            found.sort(key=lambda row: row[asked.query["sort_field"]])
+            is_descending = {"ASC": False, "DESC": True}[asked.query["sort_order"]]
+            found.sort(key=lambda row: row[asked.query["sort_field"]], reverse=is_descending)
         size = int(asked.query["page_size"])
         assert 1 <= size <= 100
         begin = int(asked.query.get("page_token", "0"))
@@ -1099,6 +1109,28 @@ def kept(shop: Market, cursor: Json | None = None) -> tuple[dict[str, Record], J
                 have[record.id] = record
     assert page is not None
     return have, page.cursor
+
+
+def test_the_newest_orders_come_by_one_search_the_last_created_first():
+    shop = market(Resource.ORDERS, [SECONDS - 60 * number for number in range(130)])
+    for row in shop.rows.values():
+        row["update_time"] = SECONDS - 1
+
+    found = newest(shop)
+
+    assert [record.id for record in found] == list(shop.rows)[:100]
+    assert [record for page in pages(shop) for record in page.records if record.id == "1000"] == [found[0]]
+    assert [asked.path for asked in shop.asked][:1] == ["/order/202309/orders/search"]
+
+
+def test_a_shop_without_orders_has_no_newest():
+    assert newest(Scripted(reply({"total_count": 0}))) == []
+
+
+def test_one_of_the_newest_that_cannot_be_read_is_left_out():
+    rows = [order("3"), order("2", payment=None), order("1")]
+
+    assert [record.id for record in newest(Scripted(reply({"orders": rows})))] == ["3", "1"]
 
 
 @pytest.mark.parametrize("resource", Resource)

@@ -930,6 +930,136 @@ def test_a_refresh_that_was_under_way_does_not_overwrite_a_reconnect(oauth, gran
     assert opened(granted) == {"access_token": "access-2", "refresh_token": "refresh-2"}
 
 
+@dataclass
+class OneGrantPlatform(ApprovingPlatform):
+    """A new grant ends the one before it, as Shopify's do: the code says which pair it gives."""
+
+    living: str = ""
+
+    def __post_init__(self):
+        self.exchanges = self._give
+        self.admits = self._check
+
+    def _give(self, code, now):
+        self.living = f"access-of-{code}"
+        return Tokens(self.living, f"refresh-of-{code}", now + timedelta(hours=1), now + timedelta(days=90))
+
+    def _check(self, connection):
+        if connection.credentials["access_token"] != self.living:
+            raise PlatformError(Refusal.CREDENTIALS, "The token is not valid.", status=401)
+
+
+@pytest.fixture
+def jealous(aws, monkeypatch):
+    fake = OneGrantPlatform()
+    monkeypatch.setattr(platforms, "PLATFORMS", {SHOPIFY: fake})
+    register_app()
+    yield fake
+    apps.forget()
+
+
+def once_at(moment, act):
+    """What happens, once, when the platform is called so; ``stores_of`` comes after the exchange."""
+    left = [act]
+
+    def before(call):
+        if call.startswith(moment) and left:
+            left.pop()()
+
+    return before
+
+
+@pytest.mark.parametrize("moment", ["known_store_id", "exchange", "stores_of"])
+def test_of_two_grants_at_once_the_one_that_lives_is_kept(jealous, moment):
+    """The second callback is worked off while the first is before, at and after its exchange."""
+    store = returned(begun().state, code="code-0").store
+    first, second = reconnecting(store), reconnecting(store)
+    jealous.before = once_at(moment, lambda: returned(second, code="code-2"))
+
+    try:
+        assert returned(first, code="code-1").store == store
+    except problems.CredentialsRefused:  # it sees for itself that its grant has ended
+        assert moment == "stores_of"
+
+    assert opened(store)["access_token"] == jealous.living
+    assert Credentials.get(store).token_hash == tokens.hash_of(opened(store))
+    assert Store.get(store).status == Status.CONNECTED
+
+
+def test_a_grant_that_has_ended_before_it_is_stored_is_not(jealous, monkeypatch):
+    """The second callback comes when the first has proved its tokens, and has only to store them."""
+    store = returned(begun().state, code="code-0").store
+    first, second = reconnecting(store), reconnecting(store)
+    genuine = connecting.reestablish
+
+    def overtaken(*args, **options):
+        monkeypatch.setattr(connecting, "reestablish", genuine)
+        returned(second, code="code-2")
+        return genuine(*args, **options)
+
+    monkeypatch.setattr(connecting, "reestablish", overtaken)
+
+    assert returned(first, code="code-1").store == store
+
+    assert opened(store)["access_token"] == jealous.living == "access-of-code-2"
+    assert Authorization.get(first).store == Authorization.get(second).store == store
+
+
+def test_where_both_grants_live_the_one_that_is_stored_last_is_kept(oauth, granted, monkeypatch):
+    first, second = reconnecting(granted), reconnecting(granted)
+    oauth.exchanges = lambda code, now: Tokens(f"access-of-{code}", f"refresh-of-{code}", now + timedelta(hours=1))
+    oauth.before = once_at("stores_of", lambda: returned(second, code="code-2"))
+
+    returned(first, code="code-1")
+
+    assert opened(granted)["access_token"] == "access-of-code-1"
+
+
+def test_a_platform_that_does_not_say_which_grant_lives_is_not_taken_for_a_refusal(oauth, granted):
+    first, second = reconnecting(granted), reconnecting(granted)
+    oauth.exchanges = lambda code, now: Tokens(f"access-of-{code}", f"refresh-of-{code}", now + timedelta(hours=1))
+
+    def before(call):
+        rival(call)
+        failing(Refusal.TRANSIENT, at="probe")(call)
+
+    rival = once_at("stores_of", lambda: returned(second, code="code-2"))
+    oauth.before = before
+
+    returned(first, code="code-1")
+
+    assert opened(granted)["access_token"] == "access-of-code-1"
+
+
+def test_rivals_without_end_are_left_to_themselves(oauth, granted):
+    oauth.exchanges = lambda code, now: Tokens(f"access-of-{code}", "refresh", now + timedelta(hours=1))
+
+    def before(call):
+        if call in {"stores_of", "probe"}:
+            again = f"{len(oauth.calls)}"
+            Credentials(granted).update(actions=[Credentials.token_hash.set(again)])
+
+    oauth.before = before
+
+    with pytest.raises(problems.ServiceBusy):
+        returned(reconnecting(granted))
+
+
+@pytest.mark.parametrize(("user", "lives"), [(USER, True), ("demo-user-2", False)])
+def test_of_two_first_grants_at_once_the_store_lives_on_the_newer_if_it_is_the_same_users(jealous, user, lives):
+    """The second is connected while the first is at its exchange, which ends the tokens of the second."""
+    first, second = begun().state, begun(any_caller(user)).state
+    connected_ = []
+    jealous.before = once_at("exchange", lambda: connected_.append(returned(second, code="code-2").store))
+
+    with pytest.raises(problems.StoreAlreadyConnected):
+        returned(first, code="code-1")
+
+    (store,) = connected_
+    assert [each.id for each in Store.scan()] == [store]
+    assert (opened(store)["access_token"] == jealous.living) is lives
+
+
 # ── One grant, several shops ─────────────────────────────────────────────────────────────────────
 
 

@@ -55,7 +55,18 @@ def order(now, *, n=1):
         ({}, {"status": "NEEDS_REAUTHORIZATION"}, ["store.needs_reauthorization"]),
         ({"status": "NEEDS_REAUTHORIZATION"}, {}, ["store.connected"]),
         ({}, {"status": "UNREACHABLE"}, ["store.unreachable"]),
-        ({}, {"removing": True, "status": "DISCONNECTED"}, ["store.disconnected"]),
+        ({}, {"removing": True, "status": "DISCONNECTED"}, ["store.disconnected", "store.removed"]),
+        (
+            {"status": "NEEDS_REAUTHORIZATION"},
+            {"removing": True, "status": "DISCONNECTED"},
+            ["store.disconnected", "store.removed"],
+        ),
+        (
+            {"status": "DISCONNECTED", "status_reason": "UNINSTALLED"},
+            {"removing": True, "status": "DISCONNECTED"},
+            ["store.removed"],
+        ),
+        ({"removing": True, "status": "DISCONNECTED"}, {"removing": True, "status": "DISCONNECTED", "version": 2}, []),
         ({"removing": True, "status": "DISCONNECTED"}, None, []),
         ({}, {"status": "DISCONNECTED", "status_reason": "UNINSTALLED"}, ["store.disconnected"]),
         ({"status": "NEEDS_REAUTHORIZATION"}, {"status": "DISCONNECTED"}, ["store.disconnected"]),
@@ -109,6 +120,40 @@ def test_a_newer_version_that_a_batch_overwrote_is_put_back_and_not_announced(bu
 
     assert published(bus) == []
     assert records.get("store1", Resource.ORDERS, "o1")["n"] == 2
+
+
+def test_a_page_that_brought_an_erased_buyer_back_is_mended(bus, now):
+    erased, bought = order(now), order(now + clock.timedelta(seconds=5), n=2)
+    records._erase(erased)
+    bought.body = records.zlib.compress(exact_json.canonical({"id": "o1", "n": 2, "customer": {"name": "Buyer 17"}}))
+    bought.save()
+
+    changes.publish([stream("orders", erased, bought)])
+
+    kept = Order.get("store1", "o1")
+    assert (kept.erased, records.body_of(kept)) == (True, {"id": "o1", "n": 2, "customer": None})
+    assert published(bus) == []
+
+
+def test_a_newer_version_is_put_back_without_the_buyer_whom_either_has_lost(bus, now):
+    older, newer = order(now), order(now + clock.timedelta(seconds=5), n=2)
+    newer.body = records.zlib.compress(exact_json.canonical({"id": "o1", "customer": {"name": "Buyer 17"}}))
+    records._erase(older)
+    older.save()
+
+    changes.publish([stream("orders", newer, older)])
+
+    kept = Order.get("store1", "o1")
+    assert (kept.erased, kept.version) == (True, newer.version)
+    assert records.body_of(kept)["customer"] is None
+
+
+def test_the_mark_of_an_order_that_was_never_here_is_no_event(bus, now):
+    records.redact("store1", "o1", now)
+
+    changes.publish([stream("orders", None, Order.get("store1", "o1"))])
+
+    assert published(bus) == []
 
 
 def test_a_finished_sync_is_announced_once(bus, now):

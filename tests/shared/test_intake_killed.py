@@ -336,14 +336,14 @@ class World:
 
     def _until_done(self, key: str) -> None:
         for _ in range(4):
-            if self._alive(lambda: webhooks.process(key, NoHttp(), self._later()) or True):
+            if self._alive(lambda: webhooks.process(key, NoHttp(), self._later) or True):
                 break
         else:
             self.violations.append("processing never ends")
         # it was done, but whoever hands over did not hear of it
         done = [row for row in self.deliveries() if row.delivery == key and row.outcome in _ENDED]
         if done:
-            self._alive(lambda: webhooks.process(key, NoHttp(), self._later()) or True)
+            self._alive(lambda: webhooks.process(key, NoHttp(), self._later) or True)
 
     def _alive(self, work: Callable[[], Any]) -> Any:
         """What ``work`` gives; ``None`` where it died, or failed, and is started anew."""

@@ -321,3 +321,68 @@ def test_a_change_of_an_old_order_does_not_make_it_young(now):
     save(Record("o", now, {"id": "o", "n": 2}, created_at=made), now)
 
     assert records.live_ids("s", ORDERS, now - timedelta(days=60)) == set()
+
+
+# What a platform lets us hold for a while only
+
+NAMED = {
+    "customer": {"name": "Buyer 1"},
+    "shippingAddress": {"city": "Town 1"},
+    "note": "Leave it at the door.",
+    "lines": [{"id": "l1", "title": "Mug", "properties": [{"name": "Engraving", "value": "Buyer 1"}]}],
+}
+NAMELESS = {"customer": None, "shippingAddress": None, "note": None}
+
+
+def personal(id, updated_at, until, **body):
+    return record(id, updated_at, **NAMED, **body)._replace(personal_until=until)
+
+
+def expire(at):
+    return records.expire_personal(lambda: at, at + timedelta(hours=1))
+
+
+def is_nameless(order):
+    return {name: order[name] for name in NAMELESS} == NAMELESS and order["lines"][0]["properties"] == []
+
+
+def test_who_bought_is_gone_when_the_platforms_time_is_up_and_nothing_else(now):
+    until = now + timedelta(days=30)
+    for number in range(8):
+        save(personal(f"o{number}", now, until, total="9.00"), now)
+    save(record("unlimited", now, **NAMED), now)
+
+    assert expire(until - timedelta(seconds=1)) == 0
+    assert expire(until) == 8
+    assert expire(until) == 0
+    for number in range(8):
+        order = records.get("s", ORDERS, f"o{number}")
+        assert is_nameless(order)
+        assert (order["total"], order["lines"][0]["title"]) == ("9.00", "Mug")
+    assert b"Buyer 1" not in b"".join(zlib.decompress(row.body) for row in Order.scan() if row.id != "unlimited")
+    assert records.get("s", ORDERS, "unlimited")["customer"] == NAMED["customer"]
+
+
+def test_who_bought_is_not_shown_though_its_turn_to_be_erased_has_not_come(now, monkeypatch):
+    save(personal("o1", now, now + timedelta(days=30)), now)
+    for days, expected in ((29, False), (31, True)):
+        monkeypatch.setattr(records.clock, "now", lambda days=days: now + timedelta(days=days))
+        assert is_nameless(records.get("s", ORDERS, "o1")) is expected
+        assert is_nameless(records.page("s", ORDERS, 10, None)[0][0]) is expected
+
+
+@pytest.mark.parametrize("written", [save, lambda each, seen: save_page([each], seen)], ids=["looked up", "a page"])
+def test_what_comes_too_late_is_stored_without_who_bought(now, written):
+    written(personal("o1", now, now - timedelta(seconds=1)), now)
+    written(personal("o1", now + timedelta(days=1), None), now + timedelta(days=1))
+
+    assert is_nameless(records.get("s", ORDERS, "o1"))
+
+
+def test_an_erasure_that_is_cut_off_goes_on_with_the_next(now):
+    for number in range(6):
+        save(personal(f"o{number}", now, now + timedelta(days=1)), now)
+    late = now + timedelta(days=2)
+
+    assert records.expire_personal(lambda: late, late) == 1
+    assert expire(late) == 5

@@ -907,20 +907,25 @@ def test_does_not_wait_for_what_is_past_nor_after_the_last_page(shop, paced, sti
     assert pauses.waited == []
 
 
-def test_a_short_wait_that_is_asked_for_by_a_refusal_is_waited_and_the_page_read(shop, paced, still, pauses):
-    limits = iter([True, False, True])
+@pytest.mark.parametrize("refused", ["fetch orders", "list_ids orders", "fetch_one orders o5"])
+def test_a_short_wait_that_is_asked_for_by_a_refusal_is_waited_and_the_call_made(shop, paced, still, pauses, refused):
+    """Wherever a run asks: else it would begin again, and meet the same refusal at the same place."""
+    limits = iter([True, False])
 
     def limited(call):
-        if call == "fetch orders" and next(limits, False):
+        if call == refused and next(limits, False):
             raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=still.time + timedelta(seconds=4))
 
+    run(shop, still)
+    paced.take(ORDERS, "o5")
     paced.before = limited
+    still.advance(seconds=1)
 
-    this = run(shop, still, pause=pauses)
+    this = run(shop, still, pause=pauses, full=True)
 
     assert this.outcome is Outcome.COMPLETE
-    assert pauses.waited == [4.0, 4.0]
-    assert len(bodies(shop, ORDERS)) == 6
+    assert pauses.waited == [4.0]
+    assert len(bodies(shop, ORDERS)) == 5
 
 
 def test_a_platform_that_refuses_again_after_a_short_wait_is_left_alone(shop, paced, still, pauses):
@@ -996,15 +1001,174 @@ def test_a_run_that_only_waits_is_not_stalled_as_long_as_its_cursor_moves(shop, 
     assert len(delays) == 4
 
 
-def test_a_compare_that_would_have_to_wait_for_long_does_not_begin_again_and_again(shop, paced, still, delays):
+def cut_off(shop, paced, still):
+    """A compare of six orders that had to end behind each of them but the last, and what is left for the next run."""
     paced.ids_ready = lambda when: when + timedelta(seconds=60)
+    ends = [run(shop, still).reason]
+    while len(ends) < 5:
+        still.advance(seconds=61)
+        ends.append(run(shop, still, trigger="continuation", full=True).reason)
+    paced.ids_ready = lambda when: None
+    still.advance(seconds=61)
+    assert ends == ["PLATFORM_BUSY"] * 5
+
+
+def test_a_compare_that_is_cut_off_again_and_again_goes_on_where_it_was(shop, paced, still, delays):
+    cut_off(shop, paced, still)
+    kept = clients.s3().list_objects_v2(Bucket="storelink-bodies")["Contents"]
+    last = run(shop, still, trigger="continuation", full=True)
+
+    assert last.outcome is Outcome.COMPLETE
+    assert (paced.calls.count("list_ids orders"), paced.calls.count("list_ids products")) == (6, 1)
+    assert [call for call in paced.calls if call.startswith("fetch_one")] == []  # all six were seen, by six runs
+    assert len(delays) == 5
+    assert {each["Key"].split("/")[0] for each in kept} == {shop.id}  # where a removal finds them
+    assert sync.COMPARE not in exact_json.loads(state_of(shop).checkpoint)
+
+
+def test_a_compare_that_was_cut_off_finds_what_is_gone_and_what_was_missed(shop, paced, still, now):
+    run(shop, still)
+    paced.calls.clear()
+    paced.take(ORDERS, "o3")
+    paced.shop[ORDERS]["x"] = Record("x", now - timedelta(days=1), {})
+    still.advance(minutes=5)
+    paced.ids_ready = lambda when: when + timedelta(seconds=60)
+
+    run(shop, still, full=True)
+    still.advance(seconds=61)
+    paced.ids_ready = lambda when: None
+    this = run(shop, still)  # no continuation and not full: any run ends what was begun
+
+    assert this.outcome is Outcome.COMPLETE
+    assert sorted(bodies(shop, ORDERS)) == ["o0", "o1", "o2", "o4", "o5", "x"]
+    assert [call for call in paced.calls if call.startswith("fetch_one")] == [
+        "fetch_one orders o3",
+        "fetch_one orders x",
+    ]
+
+
+def test_look_ups_of_a_compare_that_was_cut_off_are_not_made_twice(shop, paced, still, monkeypatch):
+    """Where a platform lists less than there is, each look finds the record, and it is a suspect as before."""
+    run(shop, still)
+    monkeypatch.setattr(PacedPlatform, "list_ids", lambda *_: IdPage([], {}, done=True))
+    paced.before = lambda call: still.advance(minutes=1) if call.startswith("fetch_one") else None
+
+    first = sync.run(shop.id, NoHttp(), still, still.time + timedelta(minutes=3), full=True)
+    second = run(shop, still, trigger="continuation", full=True)
+
+    assert (first.reason, second.outcome) == ("TIME_IS_UP", Outcome.COMPLETE)
+    looked_up = [call for call in paced.calls if call.startswith("fetch_one")]
+    assert looked_up == [f"fetch_one orders o{number}" for number in range(6)]
+
+
+def test_what_a_compare_lacked_before_it_was_cut_off_is_said_in_the_end(shop, paced, still):
+    run(shop, still)
+    for number in range(12):
+        paced.put(ORDERS, f"n{number}", still.time + timedelta(seconds=1))
+    run(shop, still)
+    for number in range(12):
+        paced.take(ORDERS, f"n{number}")
+
+    def busy(call):
+        if call == "list_ids products":
+            raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=still.time + timedelta(seconds=40))
+
+    paced.before = busy
+    first = run(shop, still, full=True)
+    paced.before = lambda call: None
+    paced.calls.clear()
+    still.advance(seconds=41)
+    last = run(shop, still, trigger="continuation", full=True)
+
+    assert first.reason == "RATE_LIMITED"
+    assert paced.calls == ["fetch orders", "fetch products", "list_ids products"]
+    assert (last.outcome, last.reason) == (Outcome.PARTIAL, "MANY_DELETES")
+
+
+def test_a_second_rest_begins_no_second_compare(shop, paced, still):
+    cut_off(shop, paced, still)
+    run(shop, still, trigger="continuation", full=True)
+    paced.calls.clear()
+
+    this = run(shop, still, trigger="continuation", full=True)
+
+    assert (this.outcome, paced.calls) == (Outcome.COMPLETE, ["fetch orders", "fetch products"])
+
+
+def test_a_compare_that_was_killed_goes_on_from_its_last_checkpoint(shop, paced, still):
+    """A long list keeps its lease by checkpoints, each of which has the ids that were seen before it."""
+    killed = []
+
+    def slow(call):
+        if call == "list_ids orders":
+            still.advance(minutes=1)
+            if paced.calls.count(call) == 5 and not killed:
+                killed.append(call)
+                raise MemoryError
+
+    paced.before = slow
+    with pytest.raises(MemoryError):
+        run(shop, still)
 
     this = run(shop, still)
 
-    assert (this.outcome, this.reason, this.counts[ORDERS].created) == (Outcome.PARTIAL, "PLATFORM_BUSY", 6)
-    assert delays == []
-    still.advance(minutes=5)
-    assert run(shop, still).outcome is Outcome.COMPLETE
+    assert this.outcome is Outcome.COMPLETE
+    assert paced.calls.count("list_ids orders") < 5 + 6
+    assert [call for call in paced.calls if call.startswith("fetch_one")] == []
+
+
+def test_a_compare_whose_seen_ids_are_lost_deletes_nothing_that_is_there(shop, paced, still):
+    cut_off(shop, paced, still)
+    for each in clients.s3().list_objects_v2(Bucket="storelink-bodies")["Contents"]:
+        clients.s3().delete_object(Bucket="storelink-bodies", Key=each["Key"])
+
+    this = run(shop, still, trigger="continuation", full=True)
+
+    assert this.counts[ORDERS].deleted == 0
+    assert len(bodies(shop, ORDERS)) == 6
+
+
+@pytest.mark.parametrize(
+    ("wait", "options"), [({"minutes": 5}, {"trigger": "request", "full": True}), ({"days": 1}, {})]
+)
+def test_a_compare_begins_anew_where_it_is_asked_for_or_began_a_day_ago(shop, paced, still, wait, options):
+    cut_off(shop, paced, still)
+    still.advance(**wait)
+    # a day later the token has ended too
+    paced.refreshes = lambda connection, when: pair(2, when + timedelta(hours=1))
+    paced.calls.clear()
+
+    this = run(shop, still, **options)
+
+    assert this.outcome is Outcome.COMPLETE
+    assert paced.calls.count("list_ids orders") == 6
+
+
+def test_a_refusal_with_a_time_ends_the_run_and_another_goes_on_then(shop, paced, still, delays):
+    pages = count()
+
+    def limited(call):
+        if call == "fetch orders" and next(pages) == 1:
+            raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=still.time + timedelta(seconds=40))
+
+    paced.before = limited
+
+    this = run(shop, still)
+
+    assert (this.outcome, this.reason) == (Outcome.PARTIAL, "RATE_LIMITED")
+    assert [(delay, message["trigger"]) for delay, message in delays] == [(41, "continuation")]
+
+
+def test_a_rest_that_is_refused_again_and_got_no_further_leaves_no_other(shop, paced, still, delays):
+    def limited(call):
+        raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=still.time + timedelta(seconds=40))
+
+    paced.before = limited
+    state_of(shop).update(actions=[SyncState.checkpoint.set('{"import":{"startedAt":"2026-11-22T10:00:00.000000Z"}}')])
+
+    this = run(shop, still, trigger="continuation")
+
+    assert (this.reason, delays) == ("RATE_LIMITED", [])
 
 
 def test_a_compare_waits_a_little_where_the_platform_asks_for_it(shop, paced, still, pauses):

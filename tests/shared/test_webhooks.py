@@ -1,16 +1,30 @@
 import json
 import zlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from fakes import FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
+from fakes import Clock, FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
 
-from shared import apps, clients, clock, exact_json, platforms, problems, records, settings, stores, webhooks
+from shared import (
+    apps,
+    clients,
+    clock,
+    exact_json,
+    paging,
+    platforms,
+    problems,
+    records,
+    schemas,
+    settings,
+    stores,
+    webhooks,
+)
 from shared.models import Credentials, Delivery, Processing, Status, Store, SyncState
 from shared.platforms.base import Event, PlatformError, PlatformName, Record, Refusal, Resource, Tokens, Verdict
 from shared.stores import Caller
 
 ORDERS = Resource.ORDERS
+START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 class ReceivingPlatform(FakePlatform):
@@ -85,7 +99,7 @@ def whole(id, now, **body):
 def test_a_whole_event_is_applied_without_asking_the_platform(store, platform, now):
     delivered(now, whole("o1", now, total="5.00"))
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["total"] == "5.00"
     assert outcome() == (Processing.PROCESSED, None, 1)
@@ -96,7 +110,7 @@ def test_a_partial_event_is_fetched_by_id(store, platform, now):
     platform.put(ORDERS, "o1", now, total="7.00")
     delivered(now, {"resource": "orders", "id": "o1"})
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["total"] == "7.00"
     assert platform.calls == ["fetch_one orders o1"]
@@ -104,10 +118,10 @@ def test_a_partial_event_is_fetched_by_id(store, platform, now):
 
 def test_a_delete_event_is_looked_up_and_buries_what_is_gone(store, platform, now):
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
     delivered(now + timedelta(minutes=1), {"resource": "orders", "id": "o1", "deleted": True}, key="d2")
 
-    webhooks.process("d2", NoHttp(), now + timedelta(minutes=1))
+    webhooks.process("d2", NoHttp(), lambda: now + timedelta(minutes=1))
 
     with pytest.raises(problems.OrderNotFound):
         records.get(store.id, ORDERS, "o1")
@@ -116,23 +130,23 @@ def test_a_delete_event_is_looked_up_and_buries_what_is_gone(store, platform, no
 def test_a_delivery_about_what_we_think_is_deleted_has_it_looked_up(store, platform, now):
     """A shop whose clock is behind restores an order: its delivery is dated before the tombstone."""
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
     records.bury(store.id, ORDERS, "o1", now + timedelta(minutes=1), now)
     platform.put(ORDERS, "o1", now + timedelta(seconds=1), back=True)
     delivered(now, whole("o1", now + timedelta(seconds=1)), key="d2")
 
-    webhooks.process("d2", NoHttp(), now + timedelta(minutes=2))
+    webhooks.process("d2", NoHttp(), lambda: now + timedelta(minutes=2))
 
     assert records.get(store.id, ORDERS, "o1")["back"] is True
 
 
 def test_a_late_delivery_about_what_is_deleted_does_not_bring_it_back(store, platform, now):
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
     records.bury(store.id, ORDERS, "o1", now + timedelta(minutes=1), now)
     delivered(now, whole("o1", now + timedelta(days=1)), key="d2")
 
-    webhooks.process("d2", NoHttp(), now + timedelta(minutes=2))
+    webhooks.process("d2", NoHttp(), lambda: now + timedelta(minutes=2))
 
     assert records.is_buried(store.id, ORDERS, "o1")
     assert platform.calls == ["fetch_one orders o1"]
@@ -142,17 +156,17 @@ def test_a_delete_event_for_what_is_there_again_deletes_nothing(store, platform,
     platform.put(ORDERS, "o1", now)
     delivered(now, {"resource": "orders", "id": "o1", "deleted": True})
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["id"] == "o1"
 
 
 def test_an_older_event_changes_nothing_and_says_so(store, platform, now):
     delivered(now, whole("o1", now, n=2))
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
     delivered(now, whole("o1", now - timedelta(minutes=1), n=1), key="d2")
 
-    webhooks.process("d2", NoHttp(), now)
+    webhooks.process("d2", NoHttp(), lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["n"] == 2
     assert outcome("d2") == (Processing.PROCESSED, "What we have is as new.", 1)
@@ -163,7 +177,7 @@ def test_a_delivery_that_was_processed_is_not_processed_again(store, platform, n
     delivered(now, {"resource": "orders", "id": "o1"})
 
     for _ in range(3):
-        webhooks.process("d1", NoHttp(), now)
+        webhooks.process("d1", NoHttp(), lambda: now)
 
     assert platform.calls == ["fetch_one orders o1"]
 
@@ -176,7 +190,7 @@ def test_a_failure_is_tried_again_later_each_time_and_ends_in_the_dead_letters(s
     delivered(now, {"resource": "orders", "id": "o1"})
     seen = []
     for _ in range(webhooks.ATTEMPTS):
-        webhooks.process("d1", NoHttp(), now)
+        webhooks.process("d1", NoHttp(), lambda: now)
         seen.append(outcome()[0])
 
     assert seen == [Processing.RETRYING] * (webhooks.ATTEMPTS - 1) + [Processing.DEAD_LETTERED]
@@ -198,10 +212,10 @@ def test_a_failed_delivery_waits_in_the_queue_and_is_done_when_the_platform_is_b
 
     platform.before = down
     delivered(now, {"resource": "orders", "id": "o1"})
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
     platform.before = lambda call: None
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert len(sent) == 1
     assert outcome()[0] == Processing.PROCESSED
@@ -210,12 +224,47 @@ def test_a_failed_delivery_waits_in_the_queue_and_is_done_when_the_platform_is_b
 def test_a_poison_body_is_dead_lettered_at_once_with_its_cause(store, platform, now):
     delivered(now, body=b"{")
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     kept, cause, _ = outcome()
     assert kept == Processing.DEAD_LETTERED
     assert cause.startswith("The body cannot be read")
     assert dead_letters() == [{"delivery": "d1", "store": store.id}]
+
+
+def test_a_fault_of_ours_is_tried_again_and_ends_in_the_dead_letters_with_its_type_and_nothing_else(
+    store, platform, now
+):
+    def breaks(call):
+        raise ZeroDivisionError("of Buyer 17")
+
+    platform.before = breaks
+    delivered(now, {"resource": "orders", "id": "o1"})
+    seen = []
+    for _ in range(webhooks.ATTEMPTS):
+        webhooks.process("d1", NoHttp(), lambda: now)
+        seen.append(outcome()[:2])
+
+    cause = "ZeroDivisionError: a fault of this service."
+    retrying = [(Processing.RETRYING, cause)] * (webhooks.ATTEMPTS - 1)
+    assert seen == [*retrying, (Processing.DEAD_LETTERED, cause)]
+    assert dead_letters() == [{"delivery": "d1", "store": store.id}]
+
+
+def test_a_long_delivery_dates_each_change_when_it_is_made(store, platform, now):
+    """A reader of the change feed would have passed a change that is dated when the delivery began."""
+    clock_ = Clock(now)
+    platform.before = lambda call: clock_.advance(minutes=1)
+    for id in ("o1", "o2", "gone"):
+        platform.put(ORDERS, id, now)
+    records.save(store.id, ORDERS, platform.shop[ORDERS].pop("gone"), "EUR", now, now)
+    delivered(now, *({"resource": "orders", "id": id} for id in ("o1", "o2", "gone")))
+
+    webhooks.process("d1", NoHttp(), clock_)
+
+    later = clock_.time + timedelta(minutes=1)
+    made = {row["id"]: row["changedAt"][:16] for row in records.changes(store.id, ORDERS, now, 9, None, later)[0]}
+    assert made == {"o1": "2026-11-22T10:01", "o2": "2026-11-22T10:02", "gone": "2026-11-22T10:03"}
 
 
 def test_a_dead_letter_that_an_operator_puts_back_is_processed(store, platform, now):
@@ -226,11 +275,11 @@ def test_a_dead_letter_that_an_operator_puts_back_is_processed(store, platform, 
     platform.before = down
     delivered(now, {"resource": "orders", "id": "o1"})
     for _ in range(webhooks.ATTEMPTS):
-        webhooks.process("d1", NoHttp(), now)
+        webhooks.process("d1", NoHttp(), lambda: now)
     platform.before = lambda call: None
     (letter,) = dead_letters()
 
-    webhooks.process(webhooks.key_in({"body": exact_json.dumps(letter)}), NoHttp(), now)
+    webhooks.process(webhooks.key_in({"body": exact_json.dumps(letter)}), NoHttp(), lambda: now)
 
     assert outcome()[0] == Processing.PROCESSED
 
@@ -238,14 +287,14 @@ def test_a_dead_letter_that_an_operator_puts_back_is_processed(store, platform, 
 def test_what_announces_nothing_of_ours_is_ignored(store, platform, now):
     delivered(now)
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert outcome()[0] == Processing.IGNORED
 
 
 def test_lost_rights_are_believed_only_when_the_probe_confirms(store, platform, now):
     delivered(now, {"access_lost": True})
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
     unconfirmed = stores.load(store.id, Caller("user1")).status
 
     def refused(call):
@@ -253,7 +302,7 @@ def test_lost_rights_are_believed_only_when_the_probe_confirms(store, platform, 
 
     platform.before = refused
     delivered(now, {"access_lost": True}, key="d2")
-    webhooks.process("d2", NoHttp(), now)
+    webhooks.process("d2", NoHttp(), lambda: now)
 
     kept = stores.load(store.id, Caller("user1"))
     assert unconfirmed == Status.CONNECTED
@@ -264,7 +313,7 @@ def test_nothing_of_a_removed_store_is_written_and_its_delivery_goes(store, plat
     Store(store.id).delete()
     delivered(now, whole("o1", now))
 
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert records.live_ids(store.id, ORDERS) == set()
     with pytest.raises(Delivery.DoesNotExist):
@@ -273,11 +322,11 @@ def test_nothing_of_a_removed_store_is_written_and_its_delivery_goes(store, plat
 
 def test_replaying_applies_the_same_event_again(store, platform, now):
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
-    replayed = webhooks.replay(store.id, "d1")
+    replayed = webhooks.replay(store.id, "d1", now)
     assert (replayed.outcome, int(replayed.attempts)) == (Processing.PENDING, 0)
-    webhooks.process("d1", NoHttp(), now)
+    webhooks.process("d1", NoHttp(), lambda: now)
 
     assert outcome() == (Processing.PROCESSED, "What we have is as new.", 1)
 
@@ -287,7 +336,125 @@ def test_a_delivery_of_another_store_is_not_found(store, platform, now):
 
     for key in ("d1", "unknown"):
         with pytest.raises(problems.DeliveryNotFound):
-            webhooks.replay(store.id, key)
+            webhooks.replay(store.id, key, now)
+
+
+def ended(*outcomes):
+    """Deliveries ``d0``, ``d1``, … a second apart, with these outcomes."""
+    for number, each in enumerate(outcomes):
+        key = delivered(START + timedelta(seconds=number), whole(f"o{number}", START), key=f"d{number}")
+        Delivery(key).update(actions=[Delivery.outcome.set(each), Delivery.attempts.set(3), Delivery.cause.set("x")])
+
+
+def replayed(store, now, **asked):
+    """Which are to be processed again, call by call."""
+    cursor, calls = None, []
+    while cursor is not None or not calls:
+        before = {row.delivery: row.replayed_at for row in Delivery.scan()}
+        body = schemas.NewReplay.model_validate({**asked, **({"cursor": cursor} if cursor else {})})
+        queued, cursor = webhooks.replay_several(store.id, body, now)
+        calls.append(sorted(row.delivery for row in Delivery.scan() if row.replayed_at != before[row.delivery]))
+        assert len(calls[-1]) == queued
+        now += timedelta(minutes=1)
+    return calls
+
+
+DEAD, DONE = Processing.DEAD_LETTERED, Processing.PROCESSED
+
+
+def test_a_stores_deliveries_are_replayed_by_time_and_outcome_a_few_at_a_time(store, now, subtests):
+    at = [clock.to_text(START + timedelta(seconds=number)) for number in range(6)]
+    cases = [
+        ({}, [["d0", "d1", "d2", "d3", "d4"]]),
+        ({"limit": 2}, [["d0", "d1"], ["d2", "d3"], ["d4"]]),
+        ({"outcome": "DEAD_LETTERED"}, [["d1", "d2", "d4"]]),
+        ({"outcome": "DEAD_LETTERED", "limit": 2}, [["d1", "d2"], ["d4"]]),
+        ({"outcome": "RETRYING"}, [[]]),
+        ({"since": at[1], "until": at[3]}, [["d1", "d2"]]),
+        ({"since": at[1], "until": at[4], "outcome": "DEAD_LETTERED", "limit": 1}, [["d1"], ["d2"], []]),
+        ({"since": at[5]}, [[]]),
+        ({"since": "2031-01-01T00:00:00Z"}, [[]]),
+        ({"until": "0001-01-01T00:00:00Z"}, [[]]),
+        ({"since": "0999-01-01T00:00:00Z", "until": at[1]}, [["d0"]]),
+    ]
+    delivered(START, whole("o9", START), key="another's", store_id="other")
+    for number, (asked, expected) in enumerate(cases):
+        with subtests.test(str(asked)):
+            ended(DONE, DEAD, DEAD, Processing.IGNORED, DEAD)
+
+            assert replayed(store, now + timedelta(days=number), **asked) == expected
+
+
+def test_what_is_replayed_is_processed_as_the_first_time_and_may_be_replayed_again(store, platform, now):
+    ended(DEAD, DONE)
+
+    for minutes, cause in enumerate((None, "What we have is as new.")):
+        assert replayed(store, now + timedelta(minutes=minutes)) == [["d0", "d1"]]
+        assert outcome("d0") == outcome("d1") == (Processing.PENDING, None, 0)
+        for key in ("d0", "d1"):
+            webhooks.process(key, NoHttp(), lambda: now)
+            assert outcome(key) == (DONE, cause, 1)
+
+
+def test_a_replay_is_a_change_even_of_what_is_still_waiting(store, now):
+    """The stream of a table shows no write that changes nothing, and it is the stream that has it processed."""
+    ended(Processing.PENDING)
+    webhooks.replay(store.id, "d0", now)
+    before = Delivery.get("d0").to_dynamodb_dict()
+
+    webhooks.replay(store.id, "d0", now + timedelta(seconds=1))
+
+    assert Delivery.get("d0").to_dynamodb_dict() != before
+
+
+def test_what_comes_while_a_replay_goes_on_is_none_of_it(store, now):
+    ended(DONE, DONE, DONE)
+    queued, cursor = webhooks.replay_several(store.id, schemas.NewReplay.model_validate({"limit": 2}), now)
+    delivered(now, whole("o9", now), key="d9")
+
+    asked = schemas.NewReplay.model_validate({"limit": 2, "cursor": cursor})
+    rest, end = webhooks.replay_several(store.id, asked, now + timedelta(minutes=1))
+
+    assert (queued, rest, end) == (2, 1, None)
+    assert Delivery.get("d9").replayed_at is None
+
+
+def test_deliveries_of_the_same_instant_are_each_replayed_once(store, now):
+    for number in range(5):
+        delivered(START, key=f"d{number}")
+
+    calls = replayed(store, now, limit=2)
+
+    assert [len(keys) for keys in calls] == [2, 2, 1]
+    assert len(set().union(*calls)) == 5
+
+
+def test_a_call_looks_at_so_many_deliveries_and_no_more(store, now, monkeypatch):
+    monkeypatch.setattr(webhooks, "_LOOKED_AT", 3)
+    monkeypatch.setattr(webhooks, "_LOOK", 2)
+    ended(DONE, DONE, DONE, DONE, DEAD)
+
+    assert replayed(store, now, outcome="DEAD_LETTERED") == [[], ["d4"]]
+
+
+def test_a_cursor_of_another_replay_is_refused(store, now):
+    ended(DONE, DONE)
+    scope = ("replay", store.id, None, None, None)
+    good = {"received": clock.to_text(START), "delivery": "d0", "last": clock.to_text(now)}
+    cursor = paging.encode(good, *scope)
+    others = [
+        {"cursor": paging.encode(good, "replay", "other", None, None, None)},
+        {"cursor": paging.encode({**good, "received": "zzz"}, *scope)},
+        {"cursor": paging.encode({**good, "received": "1999"}, *scope)},
+        {"cursor": paging.encode({"received": good["received"]}, *scope)},
+        {"cursor": cursor, "outcome": "PENDING"},
+        {"cursor": cursor, "since": "2026-11-01T00:00:00Z"},
+    ]
+
+    assert webhooks.replay_several(store.id, schemas.NewReplay.model_validate({"cursor": cursor}), now) == (1, None)
+    for other in others:
+        with pytest.raises(problems.CursorInvalid):
+            webhooks.replay_several(store.id, schemas.NewReplay.model_validate(other), now)
 
 
 def test_deliveries_are_listed_newest_first_in_pages(store, platform, now):
@@ -353,7 +520,7 @@ def shop(app_platform, now):
 def arrives(now, *events, **more):
     """A delivery of the platform with an app, processed."""
     delivered(now, *events, platform="SHOPIFY", **more)
-    webhooks.process(more.get("key", "d1"), NoHttp(), now)
+    webhooks.process(more.get("key", "d1"), NoHttp(), lambda: now)
     return outcome(more.get("key", "d1"))
 
 
@@ -479,6 +646,19 @@ def test_a_look_up_renews_a_token_that_has_ended_first(shop, app_platform, now):
 
     assert used == ["access-2"]
     assert app_platform.calls == ["refresh", "fetch_one orders o1"]
+
+
+def test_a_token_that_ends_while_a_delivery_is_worked_on_is_renewed_for_what_is_left(shop, app_platform, now):
+    clock_ = Clock(now)
+    app_platform.refreshes = lambda connection, when: Tokens("access-2", "refresh-2", when + timedelta(hours=1))
+    used = []
+    app_platform.admits = lambda connection: used.append(connection.credentials["access_token"])
+    app_platform.before = lambda call: clock_.advance(minutes=59)
+    delivered(now, *({"resource": "orders", "id": id} for id in ("o1", "o2")), platform="SHOPIFY")
+
+    webhooks.process("d1", NoHttp(), clock_)
+
+    assert used == ["access-1", "access-2"]
 
 
 def test_without_our_registration_a_look_up_is_tried_again(shop, app_platform, now):
