@@ -14,7 +14,7 @@ sync := $(uv) pip sync --quiet --require-hashes
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help install lock build start demo test check bench bench-peers scale cost check-custom clean
+.PHONY: all help install lock build start demo test check bench bench-peers scale cost matrix check-custom clean
 
 all: check test
 
@@ -89,6 +89,9 @@ scale: install ## simulate a million stores: what a minute costs, and which limi
 
 cost: install ## list prices times measured counts, against the budgets
 	$(python) -m infra.bench.cost
+
+matrix: .venv/.installed ## what each platform can do, into docs/platforms/README.md
+	$(python) -m infra.matrix
 
 check-custom: .venv/.installed ## whether a server keeps to our contract: CUSTOM_KEY=… make check-custom URL=…
 	@$(python) -m infra.check_custom $(URL)

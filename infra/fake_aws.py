@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from infra import template
@@ -34,8 +35,12 @@ ENVIRONMENT = {
 os.environ.update(ENVIRONMENT)
 
 from moto import mock_aws  # noqa: E402 the environment comes first
+from moto.kms import models as moto_kms  # noqa: E402 the same
 
-from shared import apps, clients, intake, keys, wheel  # noqa: E402 they read it
+from shared import apps, budgets, clients, intake, keys, signing_keys, wheel  # noqa: E402 they read it
+
+# moto makes an RSA pair for every key, symmetric ones too, which costs more than all the rest of an account
+vars(moto_kms)["generate_private_key"] = cache(vars(moto_kms)["generate_private_key"])
 
 _PARTS = {"AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"}
 
@@ -50,12 +55,20 @@ def account() -> Iterator[None]:
     _forget()
 
 
+@cache
+def _tables() -> list[dict[str, Any]]:
+    """How each table is asked for; reading the template takes longer than all the rest."""
+    found = [table["Properties"] for table in template.of_type(template.load(), "AWS::DynamoDB::Table").values()]
+    return [
+        {"TableName": each["TableName"]["Fn::Sub"].replace("${AWS::StackName}", ENVIRONMENT["TABLE_PREFIX"])}
+        | {part: each[part] for part in _PARTS & each.keys()}
+        for each in found
+    ]
+
+
 def _create() -> None:
-    for table in template.of_type(template.load(), "AWS::DynamoDB::Table").values():
-        properties = table["Properties"]
-        name = properties["TableName"]["Fn::Sub"].replace("${AWS::StackName}", ENVIRONMENT["TABLE_PREFIX"])
-        parts: dict[str, Any] = {part: properties[part] for part in _PARTS & properties.keys()}
-        clients.dynamodb().create_table(TableName=name, **parts)
+    for table in _tables():
+        clients.dynamodb().create_table(**table)
     for alias in (ENVIRONMENT["API_CREDENTIALS_KEY"], ENVIRONMENT["WEBHOOK_SECRETS_KEY"]):
         key = clients.kms().create_key()["KeyMetadata"]["KeyId"]
         clients.kms().create_alias(AliasName=alias, TargetKeyId=key)
@@ -71,7 +84,9 @@ def _create() -> None:
 def _forget() -> None:
     """Drops what an execution environment remembers."""
     apps.forget()
+    budgets.forget()
     clients.forget()
     keys.forget()
     intake.forget()
+    signing_keys.forget()
     wheel.forget()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import template
+from infra import matrix, template
 from shared import changes, platforms, problems, stores
 from shared.models import Outcome, Processing
 from shared.platforms.base import PlatformName, Resource
@@ -147,13 +147,27 @@ def test_every_event_that_is_published_is_explained_and_no_other():
 
 
 @pytest.mark.parametrize("name", list(PlatformName))
-def test_every_platform_is_listed_and_has_a_page_as_soon_as_it_has_an_adapter(name):
-    adapter = platforms.get(name)
+def test_every_platform_is_listed_and_has_a_page(name):
     row = next(line for line in text_of("docs/platforms/README.md").splitlines() if f"`{name}`" in line)
 
-    page = f"({type(adapter).__module__.rpartition('.')[2]}.md)"
+    assert f"({type(platforms.PLATFORMS[name]).__module__.rpartition('.')[2]}.md)" in row
 
-    assert (page in row) == (adapter is not None)
+
+def test_the_matrix_of_the_platforms_is_that_of_the_code():
+    assert matrix.written() == matrix.render()
+
+
+@pytest.mark.parametrize("name", list(PlatformName))
+def test_what_a_platform_cannot_do_has_its_reason(name):
+    rows = section("What is not there, and why", text_of("docs/platforms/README.md"))
+    told = {
+        ability
+        for who, ability in re.findall(r"^\| (.+?) \| (.+?) \|", rows, re.MULTILINE)
+        if (f"`{name}`" in who) != who.startswith("all but")
+    }
+
+    every = {platforms.BY_KEY, *platforms.ABILITIES}
+    assert told - {"ability", "---"} == every - platforms.capabilities(name).abilities
 
 
 def test_every_outcome_and_every_reason_is_explained():
