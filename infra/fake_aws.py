@@ -38,6 +38,7 @@ from moto import mock_aws  # noqa: E402 the environment comes first
 from moto.kms import models as moto_kms  # noqa: E402 the same
 
 from shared import apps, budgets, clients, intake, keys, signing_keys, wheel  # noqa: E402 they read it
+from shared.platforms import ebay  # noqa: E402 the same
 
 # moto makes an RSA pair for every key, symmetric ones too, which costs more than all the rest of an account
 vars(moto_kms)["generate_private_key"] = cache(vars(moto_kms)["generate_private_key"])
@@ -89,4 +90,5 @@ def _forget() -> None:
     keys.forget()
     intake.forget()
     signing_keys.forget()
+    ebay.forget_app_tokens()
     wheel.forget()

@@ -218,7 +218,7 @@ def adapter_of(name: PlatformName) -> Platform:
     """The platform's adapter."""
     adapter = platforms.get(name)
     if adapter is None:
-        raise problems.PlatformUnavailable(f"Stores of {name} cannot be connected yet.")
+        raise problems.PlatformUnavailable(f"Stores of {name} cannot be connected.")
     return adapter
 
 

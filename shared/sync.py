@@ -429,11 +429,11 @@ class _Work:
 
     def _begin_import(self) -> None:
         """The newest orders first: they are what a seller waits for."""
-        self.cursors[IMPORT] = {"startedAt": clock.to_text(self.now())}
-        if isinstance(self.adapter, ShowsNewest):
-            observed_at = self.now()
-            newest = self.adapter.newest_orders(self.connection, self.http, observed_at)
+        adapter, observed_at = self.adapter, self.now()
+        if isinstance(adapter, ShowsNewest):
+            newest = self._patiently(lambda: adapter.newest_orders(self.connection, self.http, self.now()))
             self._save(Resource.ORDERS, newest, observed_at)
+        self.cursors[IMPORT] = {"startedAt": clock.to_text(observed_at)}
 
     def _save(self, resource: Resource, found: Sequence[Record], observed_at: datetime) -> Counts:
         self._holds_lease()

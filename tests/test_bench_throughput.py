@@ -286,6 +286,22 @@ def test_every_peer_has_its_pinned_requirements():
             assert "--hash=sha256:" in pinned
 
 
+def test_a_shop_tells_its_name_by_the_older_api_too(stand):
+    host = stand.told["shopify"]["domain"].removeprefix("https://")
+    answer = stand.client.get("/admin/api/2025-07/shop.json", headers={"Host": host})
+
+    assert answer.json()["shop"]["myshopify_domain"] == host
+
+
+def test_a_peer_is_told_of_a_bulk_operation_that_is_done(stand):
+    told = stand.told["shopify"]
+    asked = f'{{ node(id: "{told["bulk_job"]}") {{ ... on BulkOperation {{ status url }} }} }}'
+    headers = {"Host": told["domain"].removeprefix("https://"), "X-Shopify-Access-Token": told["token"]}
+    answer = stand.client.post("/admin/api/2025-07/graphql.json", json={"query": asked}, headers=headers)
+
+    assert answer.json()["data"]["node"] == {"status": "COMPLETED", "url": told["bulk_orders"]}
+
+
 def test_a_peer_that_lost_records_is_not_given_a_speed():
     row = peers.Row(peers.PEERS[2], expected=100, records=60, cpu=1, seconds=1, peak=50)
 

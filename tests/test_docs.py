@@ -1,5 +1,6 @@
 """What is written down holds."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from infra import matrix, template
 from shared import changes, platforms, problems, stores
 from shared.models import Outcome, Processing
+from shared.platforms import base
 from shared.platforms.base import PlatformName, Resource
 
 ROOT = Path(__file__).parents[1]
@@ -144,6 +146,38 @@ def test_every_event_that_is_published_is_explained_and_no_other():
     cells = " ".join(first_cells(text_of("docs/events.md")))
 
     assert set(re.findall(r"`(\w+\.\w+)`", cells)) == published
+
+
+def test_the_start_that_is_shown_asks_as_many_routes_as_there_are():
+    events = [event for each in template.functions(TEMPLATE).values() for event in each.get("Events", {}).values()]
+
+    (shown,) = re.findall(r"routes \((\d+)\) answer", text_of("docs/local.md"))
+
+    assert int(shown) == sum(event["Type"] == "HttpApi" for event in events)
+
+
+def test_every_registration_is_in_the_operations_with_what_the_adapter_takes_from_it():
+    rows = dict(re.findall(r"^\| `STACK/apps/(\w+)`.*?\| (.+) \|$", text_of("docs/operations.md"), re.MULTILINE))
+    secrets = template.of_type(TEMPLATE, "AWS::SecretsManager::Secret").values()
+
+    assert set(rows) == {each["Properties"]["Name"]["Fn::Sub"].rpartition("/")[2] for each in secrets}
+    for name, row in rows.items():
+        source = inspect.getsource(inspect.getmodule(type(platforms.PLATFORMS[PlatformName(name)])))
+        assert set(re.findall(r"`(\w+)`", row)) == set(re.findall(r"\bmore\.get\([\"'](\w+)", source)), name
+
+
+def test_every_protocol_of_the_adapters_is_in_the_guide_with_what_it_asks_for():
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (`.+`) \|$", text_of("docs/adding-a-platform.md"), re.MULTILINE)
+    guide = {protocol: set(re.findall(r"`(\w+)`", asked)) | {"name"} for protocol, asked in rows}
+
+    protocols = {name: each for name, each in vars(base).items() if getattr(each, "_is_protocol", False)}
+    del protocols["Http"], protocols["Protocol"]
+
+    assert guide == {
+        name: {asked for asked in {**vars(each), **inspect.get_annotations(each)} if not asked.startswith("_")}
+        | {"name"}
+        for name, each in protocols.items()
+    }
 
 
 @pytest.mark.parametrize("name", list(PlatformName))

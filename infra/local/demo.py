@@ -81,7 +81,7 @@ def run(endpoints: Mapping[str, Any]) -> int:
 
 
 def _play(platform: Platform, api: httpx.Client, sandbox: httpx.Client) -> Row:
-    path = _say(f"connect a {platform.name} store", lambda: platform.connect(api, sandbox))
+    path = _say(f"connect a store of {platform.name}", lambda: platform.connect(api, sandbox))
     _say("first sync", lambda: _until(lambda: _synced(api, path), "the first sync did not end"))
     _say("webhooks", lambda: platform.act(sandbox))
     _say("all as the sandbox has it", lambda: _until(lambda: _agrees(api, sandbox, path, platform), "counts differ"))
@@ -284,7 +284,7 @@ class Ebay:
 class Custom:
     """By key, a server that somebody wrote by our contract."""
 
-    name = "custom"
+    name = "a custom server"
     control = f"/_sandbox/custom/shops/{SHOP}"
 
     def connect(self, api: httpx.Client, sandbox: httpx.Client) -> str:

@@ -374,7 +374,7 @@ def main() -> None:
             raise SystemExit(code)
         print(f"  API      {endpoints['api']}   (and {endpoints['https']})")
         print(f"  sandbox  {endpoints['sandbox']}")
-        print("  tokens   .local/endpoints.json\n\n  Ctrl-C ends it.")
+        print(f"  tokens   {os.path.relpath(arguments.home)}/endpoints.json\n\n  Ctrl-C ends it.")
         signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # from here on it is no failure
         signal.pause()
 

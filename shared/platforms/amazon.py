@@ -10,7 +10,6 @@ Documented at https://developer-docs.amazon.com/sp-api/docs; usage plans are in 
 https://github.com/amzn/selling-partner-api-models/tree/main/models.
 """
 
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +47,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
+from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, decoded, object_in, strange
 
 
 class Marketplace(NamedTuple):
@@ -255,11 +255,11 @@ class Amazon:
         api = _Api(connection, http, now)
         here = _participation(api)
         _prove_seller(api, seller)
-        place = _dict(here.get("marketplace"))
+        place = as_dict(here.get("marketplace"))
         return Identity(
             store_id=f"{seller}.{api.marketplace_id}",
             domain=connection.domain,
-            store_name=_text(here.get("storeName")) or None,
+            store_name=as_text(here.get("storeName")) or None,
             currency=_currency(place.get("defaultCurrencyCode")) or api.marketplace.currency,
             credentials=given,
         )
@@ -306,7 +306,7 @@ class Amazon:
         else:
             whole = BUS in delivery.headers
         about = _about(delivery)
-        ours = _text(_field(about, "ApplicationId")) in [secret for secret in secrets if secret]
+        ours = as_text(_field(about, "ApplicationId")) in [secret for secret in secrets if secret]
         return Verdict.GENUINE if whole and ours and _notice_id(about) else Verdict.FORGED
 
     def app_secrets(self, app: App) -> Sequence[str]:
@@ -324,7 +324,7 @@ class Amazon:
 
     def topic(self, delivery: Delivery) -> str:
         """The type of the notification."""
-        named = _text(_field(_notification(delivery), "NotificationType"))
+        named = as_text(_field(_notification(delivery), "NotificationType"))
         return named if _TOPIC.fullmatch(named) else ""
 
     def event_id(self, delivery: Delivery) -> str:
@@ -353,7 +353,7 @@ class Amazon:
             return []
         resource, field = named
         payload = _payload(envelope)
-        id = _text(_field(payload, field))
+        id = as_text(_field(payload, field))
         if not (_is_sku(id) if resource is Resource.PRODUCTS else _ID.fullmatch(id)):
             raise ValueError(f"The notification lacks {field}.")
         states = _field(payload, "Status")
@@ -436,7 +436,7 @@ class Amazon:
             raise PlatformError(Refusal.CREDENTIALS, "Amazon's address carried no code.")
         tokens = _tokens(_login(app, {"grant_type": "authorization_code", "code": code}, http, now), now)
         if tokens.refresh_token is None:
-            raise _strange("Amazon gave no refresh token for the code.")
+            raise strange("Amazon gave no refresh token for the code.")
         return tokens._replace(refresh_expires_at=now + _CONSENT_LIFE)
 
     def stores_of(self, connection: Connection, http: Http) -> Sequence[Identity]:
@@ -449,7 +449,7 @@ class Amazon:
         if not _SECRET.fullmatch(spent):
             raise PlatformError(Refusal.CREDENTIALS, "The store has no refresh token.")
         asked = {"grant_type": "refresh_token", "refresh_token": spent}
-        return _tokens(_login(_app(connection), asked, http, now), now)
+        return _tokens(_login(app_of(connection, "Amazon"), asked, http, now), now)
 
 
 class _Reply(NamedTuple):
@@ -515,14 +515,8 @@ class _Api:
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise _refusal(answer, content, operation, rate, self.now)
         if content is None:
-            raise _strange("Amazon answered with something else than it does.", answer.status)
+            raise strange("Amazon answered with something else than it does.", answer.status)
         return _Reply(content, rate)
-
-
-def _app(connection: Connection) -> App:
-    if connection.app is None:
-        raise PlatformError(Refusal.REQUEST, "There is no registration of an app at Amazon.")
-    return connection.app
 
 
 def _marketplace_id(domain: str) -> str:
@@ -559,9 +553,9 @@ def _participation(api: _Api) -> Json:
         )
         raise PlatformError(Refusal.PERMISSION, detail, status=error.status) from None
     if not isinstance(rows, list):
-        raise _strange("Amazon does not say where the seller sells.")
-    parts = [row for row in _dicts(rows) if _dict(row.get("participation")).get("isParticipating") is True]
-    by_id = {_text(_dict(row.get("marketplace")).get("id")): row for row in parts}
+        raise strange("Amazon does not say where the seller sells.")
+    parts = [row for row in as_dicts(rows) if as_dict(row.get("participation")).get("isParticipating") is True]
+    by_id = {as_text(as_dict(row.get("marketplace")).get("id")): row for row in parts}
     if api.marketplace_id in by_id:
         return by_id[api.marketplace_id]
     elsewhere = ", ".join(sorted(MARKETPLACES[id].host for id in by_id if id in MARKETPLACES))
@@ -686,7 +680,7 @@ def _order_ids(api: _Api, cursor: Json) -> IdPage:
 def _search_turn(api: _Api, cursor: Json, earliest: int, by: str) -> _Turn:
     place, budget = _Search.read(cursor, earliest, api.now), _Budget.read(cursor, api.now)
     if place.pages > _MOST_PAGES:
-        raise _strange("Amazon's pages have no end.")
+        raise strange("Amazon's pages have no end.")
     query = {f"{by}After": _stamp(place.begin), f"{by}Before": _stamp(place.end)}
     try:
         found = _search_orders(api, {**query, **({"paginationToken": place.token} if place.token else {})})
@@ -697,7 +691,7 @@ def _search_turn(api: _Api, cursor: Json, earliest: int, by: str) -> _Turn:
         anew = place._replace(token="", again=place.again + 1, pages=0)
         return _Turn([], anew.written(budget), done=False, ready_at=None)
     if found.token and found.token == place.token:
-        raise _strange("Amazon gives the same page again.")
+        raise strange("Amazon gives the same page again.")
     budget = budget.spent(found.rate, api.now)
     ready_at = budget.ready_at(found.rate, api.now)
     if not found.token:
@@ -714,7 +708,7 @@ def _search_orders(api: _Api, query: Mapping[str, str]) -> _Found:
         "maxResultsPerPage": str(_ORDERS_A_PAGE),
     }
     reply = api.get(_SEARCH_ORDERS, _ORDERS, {**query, **common})
-    token = _text(_dict(reply.content.get("pagination")).get("nextToken"))
+    token = as_text(as_dict(reply.content.get("pagination")).get("nextToken"))
     return _Found(_rows(reply.content, "orders"), token, reply.rate)
 
 
@@ -723,7 +717,7 @@ def _one_order(api: _Api, id: str) -> Record | None:
         raise PlatformError(Refusal.NOT_FOUND, "This is no id of an order at Amazon.")
     row = api.get(_GET_ORDER, f"{_ORDERS}/{id}", {"includedData": api.order_data}).content.get("order")
     if not isinstance(row, dict) or row.get("orderId") != id:
-        raise _strange("Amazon answered about another order.")
+        raise strange("Amazon answered about another order.")
     try:
         return _order(row, api)
     except ValueError:
@@ -732,7 +726,7 @@ def _one_order(api: _Api, id: str) -> Record | None:
 
 def _is_here(row: Json, api: _Api) -> bool:
     """Whether the order was placed in the store's marketplace, as far as it says where."""
-    return _text(_dict(row.get("salesChannel")).get("marketplaceId")) in ("", api.marketplace_id)
+    return as_text(as_dict(row.get("salesChannel")).get("marketplaceId")) in ("", api.marketplace_id)
 
 
 def _order(row: Json, api: _Api) -> Record | None:
@@ -748,7 +742,7 @@ def _order(row: Json, api: _Api) -> Record | None:
     status = _order_status(row)
     until = personal_until(row)
     personal = row if until > api.now else {}
-    total = _dict(_dict(row.get("proceeds")).get("grandTotal"))
+    total = as_dict(as_dict(row.get("proceeds")).get("grandTotal"))
     body: Json = {
         "id": id,
         "number": id,
@@ -757,8 +751,8 @@ def _order(row: Json, api: _Api) -> Record | None:
         "total": _money(total.get("amount")),
         "currency": _currency(total.get("currencyCode")) or api.marketplace.currency,
         "lines": [_line(item, is_personal_kept=bool(personal)) for item in _order_items(row)],
-        "customer": _customer(_dict(personal.get("buyer"))),
-        "shippingAddress": _address(_dict(_dict(personal.get("recipient")).get("deliveryAddress"))),
+        "customer": _customer(as_dict(personal.get("buyer"))),
+        "shippingAddress": _address(as_dict(as_dict(personal.get("recipient")).get("deliveryAddress"))),
         "note": _note(personal),
         "fees": [],
         "createdAt": short(created),
@@ -774,10 +768,10 @@ def personal_until(row: Json) -> datetime:
     house: when the first package left, else when it was bought. For what has not left, the promised delivery.
     """
     created = _required_time(row.get("createdTime"))
-    shipped = [time for package in _dicts(row.get("packages")) if (time := _time(package.get("shipTime")))]
-    fulfillment = _dict(row.get("fulfillment"))
+    shipped = [time for package in as_dicts(row.get("packages")) if (time := _time(package.get("shipTime")))]
+    fulfillment = as_dict(row.get("fulfillment"))
     if _order_status(row) in _OPEN:
-        windows = [_dict(fulfillment.get(name)) for name in ("deliverByWindow", "shipByWindow")]
+        windows = [as_dict(fulfillment.get(name)) for name in ("deliverByWindow", "shipByWindow")]
         promised = [time for window in windows if (time := _time(window.get("latestDateTime")))]
         return _plus(promised[0] if promised else created, PERSONAL_KEPT)
     return _plus(min(shipped, default=created), PERSONAL_KEPT)
@@ -788,26 +782,26 @@ def _plus(time: datetime, span: timedelta) -> datetime:
 
 
 def _order_status(row: Json) -> str:
-    return _text(_dict(row.get("fulfillment")).get("fulfillmentStatus")) or "UNKNOWN"
+    return as_text(as_dict(row.get("fulfillment")).get("fulfillmentStatus")) or "UNKNOWN"
 
 
 def _order_items(row: Json) -> list[Json]:
     items = row.get("orderItems")
     if not isinstance(items, list) or len(items) > _MOST_LINES:
         raise ValueError("no lines")
-    return _dicts(items)
+    return as_dicts(items)
 
 
 def _line(item: Json, *, is_personal_kept: bool) -> Json:
-    product = _dict(item.get("product"))
-    price = _money(_dict(_dict(product.get("price")).get("unitPrice")).get("amount"))
+    product = as_dict(item.get("product"))
+    price = _money(as_dict(as_dict(product.get("price")).get("unitPrice")).get("amount"))
     quantity = _quantity(item.get("quantityOrdered"))
-    sku = _text(product.get("sellerSku"))
+    sku = as_text(product.get("sellerSku"))
     return {
         "id": _required_match(_NAME, item.get("orderItemId")),
         "productId": sku or None,
         "variantId": sku or None,
-        "title": _text(product.get("title")),
+        "title": as_text(product.get("title")),
         "sku": sku or None,
         "quantity": quantity,
         "unitPrice": price,
@@ -818,8 +812,8 @@ def _line(item: Json, *, is_personal_kept: bool) -> Json:
 
 def _line_total(item: Json, price: str | None, quantity: int) -> str | None:
     """What the items alone cost, without shipping and taxes."""
-    parts = _dicts(_dict(item.get("proceeds")).get("breakdowns"))[:_MOST_PARTS]
-    amounts = [_money(_dict(part.get("subtotal")).get("amount")) for part in parts if part.get("type") == "ITEM"]
+    parts = as_dicts(as_dict(item.get("proceeds")).get("breakdowns"))[:_MOST_PARTS]
+    amounts = [_money(as_dict(part.get("subtotal")).get("amount")) for part in parts if part.get("type") == "ITEM"]
     if amounts and all(amounts):
         return format(sum((Decimal(amount or 0) for amount in amounts), Decimal(0)), "f")
     return format(Decimal(price) * quantity, "f") if price else None
@@ -829,42 +823,42 @@ def _properties(item: Json, product: Json, *, is_personal_kept: bool) -> Iterato
     """What print on demand needs. What a buyer had written onto it is in a file behind a link, and personal."""
     values = {"asin": product.get("asin"), "giftWrapLevel": _gift(item).get("giftWrapLevel")}
     if is_personal_kept:
-        values["customizedUrl"] = _dict(product.get("customization")).get("customizedUrl")
+        values["customizedUrl"] = as_dict(product.get("customization")).get("customizedUrl")
     for name, value in values.items():
-        if text := _text(value):
+        if text := as_text(value):
             yield {"name": name, "value": text}
 
 
 def _gift(item: Json) -> Json:
-    return _dict(_dict(_dict(item.get("fulfillment")).get("packing")).get("giftOption"))
+    return as_dict(as_dict(as_dict(item.get("fulfillment")).get("packing")).get("giftOption"))
 
 
 def _note(row: Json) -> str | None:
     """What the buyer has written to go with the gifts, each message once."""
-    messages = [_text(_gift(item).get("giftMessage")) for item in _dicts(row.get("orderItems"))]
+    messages = [as_text(_gift(item).get("giftMessage")) for item in as_dicts(row.get("orderItems"))]
     return "\n".join(dict.fromkeys(message for message in messages if message)) or None
 
 
 def _customer(buyer: Json) -> Json | None:
-    name, email = _text(buyer.get("buyerName")), _text(buyer.get("buyerEmail"))
+    name, email = as_text(buyer.get("buyerName")), as_text(buyer.get("buyerEmail"))
     return {"id": None, "name": name or None, "email": email or None} if name or email else None
 
 
 def _address(given: Json) -> Json | None:
-    lines = [text for number in range(1, 4) if (text := _text(given.get(f"addressLine{number}")))]
+    lines = [text for number in range(1, 4) if (text := as_text(given.get(f"addressLine{number}")))]
     parts = {
-        "name": _text(given.get("name")),
-        "company": _text(given.get("companyName")),
+        "name": as_text(given.get("name")),
+        "company": as_text(given.get("companyName")),
         "line1": lines[0] if lines else "",
         "line2": ", ".join(lines[1:]),
-        "city": _text(given.get("city")) or _text(given.get("municipality")),
-        "region": _text(given.get("stateOrRegion")) or _text(given.get("districtOrCounty")),
-        "postalCode": _text(given.get("postalCode")),
-        "country": _text(given.get("countryCode")),
+        "city": as_text(given.get("city")) or as_text(given.get("municipality")),
+        "region": as_text(given.get("stateOrRegion")) or as_text(given.get("districtOrCounty")),
+        "postalCode": as_text(given.get("postalCode")),
+        "country": as_text(given.get("countryCode")),
     }
     if not any(parts.values()):
         return None
-    return {name: value or None for name, value in {**parts, "phone": _text(given.get("phone"))}.items()}
+    return {name: value or None for name, value in {**parts, "phone": as_text(given.get("phone"))}.items()}
 
 
 # Listings
@@ -902,7 +896,7 @@ class _Listed(NamedTuple):
             capped = self.seen + len(found.rows) >= _DEEPEST
             return _Report(end=self.end).written() if capped else None
         if found.token == self.token:
-            raise _strange("Amazon gives the same page again.")
+            raise strange("Amazon gives the same page again.")
         known = [epoch(time) for time in times if time is not None]
         loose = self.loose or known != sorted(known) or any(time < self.begin for time in known[:1])
         if known and known[-1] > self.begin and not loose:
@@ -913,7 +907,7 @@ class _Listed(NamedTuple):
 
 def _listings_page(api: _Api, place: _Listed) -> Page:
     if place.pages > _MOST_PAGES:
-        raise _strange("Amazon's pages have no end.")
+        raise strange("Amazon's pages have no end.")
     query = {
         "lastUpdatedAfter": _stamp(place.begin),
         "lastUpdatedBefore": _stamp(place.end),
@@ -940,13 +934,13 @@ def _listings_page(api: _Api, place: _Listed) -> Page:
 
 def _listing_ids(api: _Api, cursor: Json) -> IdPage:
     query = {"sortBy": "createdDate", "sortOrder": "ASC", "includedData": "summaries"}
-    token, seen = _text(cursor.get("token")), int(cursor.get("seen", 0))
+    token, seen = as_text(cursor.get("token")), int(cursor.get("seen", 0))
     found = _search_listings(api, query, token)
     seen += len(found.rows)
     if max(found.total or 0, seen) >= _DEEPEST:
         return IdPage([], _Report().written(), done=False)
     if found.token and found.token == token:
-        raise _strange("Amazon gives the same page again.")
+        raise strange("Amazon gives the same page again.")
     ids = [_listed_sku(row) for row in found.rows if _summary(row, api)]
     following = {"token": found.token, "seen": seen} if found.token else {}
     return IdPage(ids, following, not found.token, ready_at=api.now + _per_call(found.rate) if found.token else None)
@@ -956,7 +950,7 @@ def _search_listings(api: _Api, query: Mapping[str, str], token: str = "") -> _F
     paging = {"pageSize": str(_LISTINGS_A_PAGE), **({"pageToken": token} if token else {})}
     asked = {"marketplaceIds": api.marketplace_id, **query, **paging}
     reply = api.get(_READ_LISTINGS, f"{_LISTINGS}/{api.seller}", asked)
-    following = _text(_dict(reply.content.get("pagination")).get("nextToken"))
+    following = as_text(as_dict(reply.content.get("pagination")).get("nextToken"))
     total = reply.content.get("numberOfResults")
     known = total if _is_int(total) and 0 <= total < _LARGEST_QUANTITY else None
     return _Found(_rows(reply.content, "items"), following, reply.rate, known)
@@ -977,7 +971,7 @@ def _listing_row(api: _Api, sku: str) -> Json:
     query = {"marketplaceIds": api.marketplace_id, "includedData": _LISTING_DATA}
     row = api.get(_READ_LISTINGS, f"{_LISTINGS}/{api.seller}/{quote(sku, safe='')}", query).content
     if row.get("sku") != sku:
-        raise _strange("Amazon answered about another listing.")
+        raise strange("Amazon answered about another listing.")
     return row
 
 
@@ -990,8 +984,8 @@ def _listing(row: Json, api: _Api) -> Record | None:
     if not _is_sku(sku):
         raise ValueError("no SKU")
     created, updated = _time(summary.get("createdDate")), _required_time(summary.get("lastUpdatedDate"))
-    asin = _text(summary.get("asin"))
-    title = _text(summary.get("itemName")) or sku
+    asin = as_text(summary.get("asin"))
+    title = as_text(summary.get("itemName")) or sku
     price = _price(row, api)
     states = _states(summary)
     body: Json = {
@@ -1002,7 +996,7 @@ def _listing(row: Json, api: _Api) -> Record | None:
         "price": _money(price.get("amount")),
         "currency": _currency(price.get("currencyCode")) or api.marketplace.currency,
         "sku": sku,
-        "imageUrl": _text(_dict(summary.get("mainImage")).get("link")) or None,
+        "imageUrl": as_text(as_dict(summary.get("mainImage")).get("link")) or None,
         "url": f"https://{api.marketplace.host}/dp/{asin}" if _ASIN.fullmatch(asin) else None,
         "variants": _variants(row, api, sku, title),
         "createdAt": short(created) if created else None,
@@ -1016,12 +1010,12 @@ def _summary(row: Json, api: _Api) -> Json:
 
 
 def _of_marketplace(rows: Any, api: _Api) -> Iterator[Json]:
-    return (row for row in _dicts(rows) if row.get("marketplaceId") == api.marketplace_id)
+    return (row for row in as_dicts(rows) if row.get("marketplaceId") == api.marketplace_id)
 
 
 def _states(summary: Json) -> list[str]:
     given = summary.get("status")
-    return sorted({_text(state) for state in given[:_MOST_PARTS]} - {""}) if isinstance(given, list) else []
+    return sorted({as_text(state) for state in given[:_MOST_PARTS]} - {""}) if isinstance(given, list) else []
 
 
 def _product_status(states: Sequence[str], *, is_parent: bool) -> ProductStatus:
@@ -1034,7 +1028,7 @@ def _product_status(states: Sequence[str], *, is_parent: bool) -> ProductStatus:
 def _price(row: Json, api: _Api) -> Json:
     """The price for everybody; businesses may have another."""
     offers = [offer for offer in _of_marketplace(row.get("offers"), api) if offer.get("offerType") != "B2B"]
-    return _dict(offers[0].get("price")) if offers else {}
+    return as_dict(offers[0].get("price")) if offers else {}
 
 
 def _variants(row: Json, api: _Api, sku: str, title: str) -> list[Json]:
@@ -1060,27 +1054,27 @@ def _variant(sku: str, title: str, price: str | None, stock: int | None, attribu
 
 def _relations(row: Json, api: _Api) -> Iterator[Json]:
     for place in _of_marketplace(row.get("relationships"), api):
-        yield from (each for each in _dicts(place.get("relationships")) if each.get("type") == "VARIATION")
+        yield from (each for each in as_dicts(place.get("relationships")) if each.get("type") == "VARIATION")
 
 
 def _related(row: Json, api: _Api, name: str) -> list[str]:
     found = [relation.get(name) for relation in _relations(row, api)]
-    skus = [_text(sku) for skus in found if isinstance(skus, list) for sku in skus]
+    skus = [as_text(sku) for skus in found if isinstance(skus, list) for sku in skus]
     return [sku for sku in dict.fromkeys(skus) if sku][:_MOST_LINES]
 
 
 def _attributes(row: Json, api: _Api) -> dict[str, str]:
     """What tells this SKU from the others of its parent, by the names of the variation's theme."""
-    known = _dict(row.get("attributes"))
-    names = [_dict(relation.get("variationTheme")).get("attributes") for relation in _relations(row, api)]
-    wanted = [_text(name) for found in names if isinstance(found, list) for name in found[:_MOST_PARTS]]
-    values = {name: next((_plain(each.get("value")) for each in _dicts(known.get(name))), "") for name in wanted}
+    known = as_dict(row.get("attributes"))
+    names = [as_dict(relation.get("variationTheme")).get("attributes") for relation in _relations(row, api)]
+    wanted = [as_text(name) for found in names if isinstance(found, list) for name in found[:_MOST_PARTS]]
+    values = {name: next((_plain(each.get("value")) for each in as_dicts(known.get(name))), "") for name in wanted}
     return {name: value for name, value in values.items() if name and value}
 
 
 def _stock(row: Json) -> int | None:
     """What the seller can ship; Amazon's own warehouses tell no quantity here."""
-    quantities = [each.get("quantity") for each in _dicts(row.get("fulfillmentAvailability"))]
+    quantities = [each.get("quantity") for each in as_dicts(row.get("fulfillmentAvailability"))]
     known = [each for each in quantities if _is_int(each) and abs(each) < _LARGEST_QUANTITY]
     return sum(known) if known else None
 
@@ -1103,7 +1097,7 @@ class _Report(NamedTuple):
     def anew(self) -> "_Report":
         """From the start, as this one will never be ready."""
         if self.again >= _MOST_AGAIN:
-            raise _strange("Amazon does not finish the report on all listings.")
+            raise strange("Amazon does not finish the report on all listings.")
         return _Report(again=self.again + 1, end=self.end)
 
 
@@ -1133,7 +1127,7 @@ def _worked_on(api: _Api, place: _Report) -> "_Report | str":
     """One step: the id of the finished document, or where the work stands now."""
     if not place.report:
         body = {"reportType": _ALL_LISTINGS, "marketplaceIds": [api.marketplace_id]}
-        made = _text(api.call(_CREATE_REPORT, "POST", _REPORTS, body=body).content.get("reportId"))
+        made = as_text(api.call(_CREATE_REPORT, "POST", _REPORTS, body=body).content.get("reportId"))
         return place._replace(report=_checked_name(made, "a report"), polls=place.polls + 1)
     try:
         report = api.get(_GET_REPORT, f"{_REPORTS}/{quote(place.report, safe='')}").content
@@ -1173,12 +1167,12 @@ def _inflated(packed: bytes) -> Iterator[bytes]:
             packed = inflater.unconsumed_tail
             size += len(part)
             if size > _LARGEST_REPORT:
-                raise _strange("The report is larger than any.")
+                raise strange("The report is larger than any.")
             yield part
         if not inflater.eof:
             raise PlatformError(Refusal.TRANSIENT, "The report was cut short.")
     except zlib.error:
-        raise _strange("The report is no gzip.") from None
+        raise strange("The report is no gzip.") from None
 
 
 def _lines(parts: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -1187,7 +1181,7 @@ def _lines(parts: Iterator[bytes]) -> Iterator[list[bytes]]:
     for part in parts:
         *whole, rest = (rest + part).split(b"\n")
         if len(rest) > _CHUNK:
-            raise _strange("The report has a line without end.")
+            raise strange("The report has a line without end.")
         yield from (line.rstrip(b"\r").split(b"\t") for line in whole)
     if rest:
         yield rest.rstrip(b"\r").split(b"\t")
@@ -1198,7 +1192,7 @@ def _skus(lines: Iterator[list[bytes]], charset: str) -> Iterator[str]:
     header = [_decoded(name, charset).lower() for name in next(lines, [])]
     at = next((header.index(name.lower()) for name in _SKU_COLUMNS if name.lower() in header), None)
     if at is None:
-        raise _strange("The report on all listings has no column of SKUs.")
+        raise strange("The report on all listings has no column of SKUs.")
     status = header.index("status") if "status" in header else len(header)
     for fields in lines:
         state = _decoded(fields[status], charset).lower() if status < len(fields) else ""
@@ -1255,10 +1249,10 @@ def _looked_up_at_once(api: _Api, skus: Sequence[str]) -> list[Json]:
 
 def _notification(delivery: Delivery) -> Json:
     """The notification of a delivery, taken out of EventBridge's envelope; empty where it is none."""
-    content = _dict(_dict_or_none(delivery.body)) if len(delivery.body) <= LARGEST_NOTICE else {}
+    content = object_in(delivery.body) if len(delivery.body) <= LARGEST_NOTICE else {}
     if "detail" in content and "detail-type" in content:
         detail = content["detail"]
-        content = _dict(_dict_or_none(detail.encode("utf-8", "replace")) if isinstance(detail, str) else detail)
+        content = object_in(detail.encode("utf-8", "replace")) if isinstance(detail, str) else as_dict(detail)
     return content if isinstance(_field(content, "NotificationType"), str) else {}
 
 
@@ -1268,17 +1262,17 @@ def _field(content: Json, name: str) -> Any:
 
 
 def _about(delivery: Delivery) -> Json:
-    return _dict(_field(_notification(delivery), "NotificationMetadata"))
+    return as_dict(_field(_notification(delivery), "NotificationMetadata"))
 
 
 def _notice_id(about: Json) -> str:
-    named = _text(_field(about, "NotificationId"))
+    named = as_text(_field(about, "NotificationId"))
     return named if _NAME.fullmatch(named) else ""
 
 
 def _payload(envelope: Json) -> Json:
     """What is told; some types have it in one more box, called like themselves."""
-    payload = _dict(_field(envelope, "Payload"))
+    payload = as_dict(_field(envelope, "Payload"))
     boxes = [value for name, value in payload.items() if name.endswith("Notification") and isinstance(value, dict)]
     return boxes[0] if boxes else payload
 
@@ -1286,9 +1280,9 @@ def _payload(envelope: Json) -> Json:
 def _addressee(delivery: Delivery) -> tuple[str, str]:
     """Seller and marketplace, each empty where it is not named."""
     payload = _payload(_notification(delivery))
-    seller = _text(_field(payload, "SellerId"))
-    summary = _dict(_field(payload, "Summary"))
-    marketplace = _text(_field(payload, "MarketplaceId")) or _text(_field(summary, "MarketplaceId"))
+    seller = as_text(_field(payload, "SellerId"))
+    summary = as_dict(_field(payload, "Summary"))
+    marketplace = as_text(_field(payload, "MarketplaceId")) or as_text(_field(summary, "MarketplaceId"))
     if not _SELLER.fullmatch(seller):
         return "", ""
     return seller, marketplace if _SELLER.fullmatch(marketplace) else ""
@@ -1297,7 +1291,7 @@ def _addressee(delivery: Delivery) -> tuple[str, str]:
 def _grantless(api: _Api) -> str:
     """A token of the app itself: https://developer-docs.amazon.com/sp-api/docs/grantless-operations."""
     asked = {"grant_type": "client_credentials", "scope": _GRANTLESS}
-    return _tokens(_login(_app(api.connection), asked, api.http, api.now), api.now).access_token
+    return _tokens(_login(app_of(api.connection, "Amazon"), asked, api.http, api.now), api.now).access_token
 
 
 def _destination(api: _Api) -> tuple[str, str]:
@@ -1305,10 +1299,10 @@ def _destination(api: _Api) -> tuple[str, str]:
     token = _grantless(api)
     there = api.call(_NOTIFY, "GET", _DESTINATIONS, token=token).content
     for row in _rows(there, "payload"):
-        if _dict(_dict(row.get("resource")).get("sqs")).get("arn") == api.queue:
+        if as_dict(as_dict(row.get("resource")).get("sqs")).get("arn") == api.queue:
             return _checked_name(row.get("destinationId"), "a destination"), token
     body = {"name": "storelink", "resourceSpecification": {"sqs": {"arn": api.queue}}}
-    made = _dict(api.call(_NOTIFY, "POST", _DESTINATIONS, body=body, token=token).content.get("payload"))
+    made = as_dict(api.call(_NOTIFY, "POST", _DESTINATIONS, body=body, token=token).content.get("payload"))
     return _checked_name(made.get("destinationId"), "a destination"), token
 
 
@@ -1319,7 +1313,7 @@ def _subscription(api: _Api, topic: str) -> Json | None:
         if error.refusal is Refusal.NOT_FOUND:
             return None
         raise
-    return _dict(reply.content.get("payload")) or None
+    return as_dict(reply.content.get("payload")) or None
 
 
 def _subscribe(api: _Api, topic: str, destination: str) -> None:
@@ -1353,7 +1347,7 @@ def _login(app: App, asked: Mapping[str, str], http: Http, now: datetime) -> Jso
     found = _dict_or_none(answer.body)
     if answer.status == HTTPStatus.OK and found is not None:
         return found
-    raise _login_refusal(answer, _text(_dict(found).get("error")), now)
+    raise _login_refusal(answer, as_text(as_dict(found).get("error")), now)
 
 
 def _login_refusal(answer: Answer, error: str, now: datetime) -> PlatformError:
@@ -1367,16 +1361,16 @@ def _login_refusal(answer: Answer, error: str, now: datetime) -> PlatformError:
         return PlatformError(Refusal.CREDENTIALS, "Amazon says that this approval has ended.", status=status)
     if _CODE.fullmatch(error):
         return PlatformError(Refusal.REQUEST, f"Login with Amazon refuses our app: {error}.", status=status)
-    return _strange("Login with Amazon answered with something else than it does.", status)
+    return strange("Login with Amazon answered with something else than it does.", status)
 
 
 def _tokens(content: Json, now: datetime) -> Tokens:
     access, renewed = content.get("access_token"), content.get("refresh_token")
     for token in (access, renewed):
         if token is not None and not (isinstance(token, str) and _SECRET.fullmatch(token)):
-            raise _strange("Amazon's answer has no tokens.")
+            raise strange("Amazon's answer has no tokens.")
     if access is None:
-        raise _strange("Amazon's answer has no tokens.")
+        raise strange("Amazon's answer has no tokens.")
     life = content.get("expires_in")
     ends = now + timedelta(seconds=life) if _is_int(life) and 0 < life <= _LONGEST_LIFE else None
     return Tokens(access, renewed, ends)
@@ -1390,17 +1384,17 @@ def _refusal(answer: Answer, content: Json | None, operation: _Operation, rate: 
 
     Amazon's own text stays out of ours, as it may repeat what was sent.
     """
-    errors = _dicts(_dict(content).get("errors"))
+    errors = as_dicts(as_dict(content).get("errors"))
     first = errors[0] if errors else {}
-    code = _text(first.get("code"))
-    said = f"{_text(first.get('message'))[:_LONGEST_MESSAGE]} {_text(first.get('details'))[:_LONGEST_MESSAGE]}"
+    code = as_text(first.get("code"))
+    said = f"{as_text(first.get('message'))[:_LONGEST_MESSAGE]} {as_text(first.get('details'))[:_LONGEST_MESSAGE]}"
     status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS or code == "QuotaExceeded":
         return _throttled(answer, rate, now)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return PlatformError(Refusal.TRANSIENT, f"Amazon failed with {status}.", status=status)
     if not errors:
-        return _strange("Amazon answered with something else than it does.", status)
+        return strange("Amazon answered with something else than it does.", status)
     refusal, detail = _meaning(status, said, code if _CODE.fullmatch(code) else "no code", operation)
     return PlatformError(refusal, detail, status=status)
 
@@ -1437,10 +1431,6 @@ def _per_call(rate: float) -> timedelta:
     return timedelta(seconds=min(1 / rate, _LONGEST_WAIT))
 
 
-def _strange(detail: str, status: int = HTTPStatus.OK) -> PlatformError:
-    return PlatformError(Refusal.NOT_THE_PLATFORM, detail, status=int(status))
-
-
 # Small readings
 
 
@@ -1451,7 +1441,7 @@ def _mapped(rows: Sequence[Json], read: Callable[[Json], Record | None], named: 
         try:
             record = read(row)
         except ValueError:
-            bad.append(_text(row.get(named))[:40] or "without an id")
+            bad.append(as_text(row.get(named))[:40] or "without an id")
         else:
             records += [record] if record else []
     return records, bad
@@ -1466,10 +1456,9 @@ def _stamp(seconds: int) -> str:
 
 
 def _dict_or_none(body: bytes) -> Json | None:
-    """JSON without floats; a NaN is nothing."""
     try:
-        found = json.loads(body.decode("utf-8-sig"), parse_float=str, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        found = decoded(body)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -1477,42 +1466,27 @@ def _dict_or_none(body: bytes) -> Json | None:
 def _rows(content: Json, name: str) -> list[Json]:
     rows = content.get(name)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _strange("Amazon answered with something else than a list.")
+        raise strange("Amazon answered with something else than a list.")
     return rows
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _text(value: Any) -> str:
-    """Text that can be stored: JSON may carry half a surrogate pair, UTF-8 may not."""
-    if not isinstance(value, str):
-        return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
-
-
 def _plain(value: Any) -> str:
-    return str(value) if _is_int(value) and abs(value) < _LARGEST_QUANTITY else _text(value)
+    return str(value) if _is_int(value) and abs(value) < _LARGEST_QUANTITY else as_text(value)
 
 
 def _required_text(value: Any) -> str:
-    text = _text(value)
+    text = as_text(value)
     if not text:
         raise ValueError("a field is missing")
     return text
 
 
 def _required_match(pattern: re.Pattern[str], value: Any) -> str:
-    text = _text(value)
+    text = as_text(value)
     if not pattern.fullmatch(text):
         raise ValueError("a name is missing")
     return text
@@ -1520,13 +1494,13 @@ def _required_match(pattern: re.Pattern[str], value: Any) -> str:
 
 def _is_sku(text: str) -> bool:
     """Whatever sellers make up; only what could not be sent or stored is none."""
-    return 0 < len(text) <= _LONGEST_SKU and not _CONTROL.search(text) and text == _text(text)
+    return 0 < len(text) <= _LONGEST_SKU and not _CONTROL.search(text) and text == as_text(text)
 
 
 def _checked_name(value: Any, what: str) -> str:
-    name = _text(value)
+    name = as_text(value)
     if not _NAME.fullmatch(name) or name in {".", ".."}:
-        raise _strange(f"Amazon names {what} without an id.")
+        raise strange(f"Amazon names {what} without an id.")
     return name
 
 
@@ -1535,9 +1509,9 @@ def _listed_id(row: Json) -> str:
 
 
 def _listed_sku(row: Json) -> str:
-    sku = _text(row.get("sku"))
+    sku = as_text(row.get("sku"))
     if not _is_sku(sku):
-        raise _strange("Amazon lists something without a SKU.")
+        raise strange("Amazon lists something without a SKU.")
     return sku
 
 
@@ -1553,7 +1527,7 @@ def _money(value: Any) -> str | None:
 
 
 def _currency(value: Any) -> str | None:
-    text = _text(value)
+    text = as_text(value)
     return text if _CURRENCY.fullmatch(text) else None
 
 

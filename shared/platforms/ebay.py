@@ -47,6 +47,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
+from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, body_of, decoded, strange
 
 _API = "https://api.ebay.com"
 _TOKEN = "https://api.ebay.com/identity/v1/oauth2/token"  # noqa: S105 - an address
@@ -196,6 +197,8 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 _ERROR = re.compile(r"[a-z_]{1,40}")
 _HTTPS = 443
+_MARGIN = timedelta(minutes=5)
+"""A token of the app's that ends sooner is not used for another call."""
 
 _APP_LIMITS = tuple(
     CallLimit(name, re.compile(re.escape(prefix)), per_day)
@@ -208,7 +211,8 @@ _APP_LIMITS = tuple(
     )
 )
 """Of an app that was granted no more: https://developer.ebay.com/develop/get-started/api-call-limits, and of tokens
-https://developer.ebay.com/api-docs/static/oauth-rate-limits.html. No answer tells them."""
+https://developer.ebay.com/api-docs/static/oauth-rate-limits.html. No answer tells them; those of fulfillment and
+inventory are unverified."""
 
 
 class Ebay:
@@ -290,7 +294,6 @@ class Ebay:
     def fetch_key(self, app: App, key_id: str, http: Http, now: datetime) -> str:
         """https://developer.ebay.com/api-docs/commerce/notification/resources/public_key/methods/getPublicKey.
 
-        Costs two calls, one of which is for an application token: a thousand of these are to be had in a day.
         Whoever calls this keeps what it gives for an hour, and which ids there are not.
         """
         if not _KEY_ID.fullmatch(key_id):
@@ -298,7 +301,7 @@ class Ebay:
         found = _Api.of_app(app, http, now).get(f"{_NOTIFICATIONS}/public_key/{key_id}")
         key = found.get("key")
         if not isinstance(key, str) or not _PEM.fullmatch(key):
-            raise _strange("eBay gave something else than a public key.")
+            raise strange("eBay gave something else than a public key.")
         return key
 
     def answer_challenge(self, app: App, query: Mapping[str, str], endpoint: str) -> Json:
@@ -310,32 +313,32 @@ class Ebay:
 
     def topic(self, delivery: Delivery) -> str:
         """As the body names it."""
-        name = _text(_dict(_body_or_nothing(delivery).get("metadata")).get("topic"))
+        name = as_text(as_dict(body_of(delivery).get("metadata")).get("topic"))
         return name if _TOPIC.fullmatch(name) else ""
 
     def event_id(self, delivery: Delivery) -> str:
         """The notification's id: repeats share it, though their bodies count the attempts."""
-        name = _text(_dict(_body_or_nothing(delivery).get("notification")).get("notificationId"))
+        name = as_text(as_dict(body_of(delivery).get("notification")).get("notificationId"))
         return name if _NAME.fullmatch(name) else ""
 
     def store_of(self, delivery: Delivery) -> str:
         """The seller's user id, wherever the topic has it; that of a deleted account may be any user's."""
-        data = _dict(_dict(_body_or_nothing(delivery).get("notification")).get("data"))
-        name = _text(data.get("userId")) or _text(_dict(data.get("user")).get("userId"))
+        data = as_dict(as_dict(body_of(delivery).get("notification")).get("data"))
+        name = as_text(data.get("userId")) or as_text(as_dict(data.get("user")).get("userId"))
         return name if _NAME.fullmatch(name) else ""
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:
         """What is to be looked up, erased or probed. A topic that names no order announces nothing."""
-        body = _decode(delivery.body)
-        topic = _text(_dict(_dict(body).get("metadata")).get("topic"))
-        data = _dict(_dict(body).get("notification")).get("data")
+        body = decoded(delivery.body)
+        topic = as_text(as_dict(as_dict(body).get("metadata")).get("topic"))
+        data = as_dict(as_dict(body).get("notification")).get("data")
         if not _TOPIC.fullmatch(topic) or not isinstance(data, dict):
             raise ValueError("The body is no notification of eBay.")
         if topic == _DELETION:
             return _erasures(data)
         if topic == _REVOCATION:
             return [Event(None, access_lost=True, disconnected=data.get("revokeReason") == _BY_SELLER)]
-        order_id = _dict(data.get("order")).get("orderId")
+        order_id = as_dict(data.get("order")).get("orderId")
         if order_id is None and topic not in TOPICS:
             return []
         return [Event(Resource.ORDERS, _order_id(order_id))]
@@ -347,7 +350,7 @@ class Ebay:
         and the scarce application token, by which it is found.
         """
         now = clock.now()
-        app = _app(connection)
+        app = app_of(connection, "eBay")
         api = _Api.of_store(connection, http, now)
         known = app.more.get("destination_id", "")
         there = _subscriptions(api)
@@ -418,7 +421,7 @@ class Ebay:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": _ru_name(app)}
         tokens = _tokens(_token_call(app, form, http, now), now)
         if tokens.refresh_token is None:
-            raise _strange("eBay's answer has no refresh token.")
+            raise strange("eBay's answer has no refresh token.")
         return tokens
 
     def stores_of(self, connection: Connection, http: Http) -> Sequence[Identity]:
@@ -435,7 +438,7 @@ class Ebay:
         if not _SECRET.fullmatch(refresh_token):
             raise PlatformError(Refusal.CREDENTIALS, "The store has no refresh token.")
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return _tokens(_token_call(_app(connection), form, http, now), now)
+        return _tokens(_token_call(app_of(connection, "eBay"), form, http, now), now)
 
 
 def challenge_response(code: str, verification_token: str, endpoint: str) -> str:
@@ -457,12 +460,12 @@ def _signature(delivery: Delivery) -> _Signature | None:
     """The header, read strictly: one spelling, the one algorithm that there is, and an id that is one."""
     text = delivery.headers.get("x-ebay-signature", "")
     try:
-        claimed = _dict(_decode(_base64(text))) if len(text) <= _LONGEST_SIGNATURE else {}
-        signature = _base64(_text(claimed.get("signature")))
+        claimed = as_dict(decoded(_base64(text))) if len(text) <= _LONGEST_SIGNATURE else {}
+        signature = _base64(as_text(claimed.get("signature")))
     except ValueError:
         return None
-    key_id = _text(claimed.get("kid"))
-    algorithm = (_text(claimed.get("alg")).lower(), _text(claimed.get("digest")).upper())
+    key_id = as_text(claimed.get("kid"))
+    algorithm = (as_text(claimed.get("alg")).lower(), as_text(claimed.get("digest")).upper())
     if algorithm != ("ecdsa", "SHA1") or not _KEY_ID.fullmatch(key_id) or not signature:
         return None
     return _Signature(key_id, signature)
@@ -506,18 +509,11 @@ def _erasures(data: Json) -> list[Event]:
     https://developer.ebay.com/marketplace-account-deletion; orders have the user name or, for some developers,
     the user id in its place.
     """
-    names = [name for name in (_text(data.get("userId")), _text(data.get("username"))) if name]
+    names = [name for name in (as_text(data.get("userId")), as_text(data.get("username"))) if name]
     if not names:
         raise ValueError("no user is named")
     customers = [Event(None, privacy=PrivacyRequest(PrivacyKind.ERASE_CUSTOMER, buyer=name)) for name in names]
     return [*dict.fromkeys(customers), Event(None, privacy=PrivacyRequest(PrivacyKind.ERASE_STORE))]
-
-
-def _body_or_nothing(delivery: Delivery) -> Json:
-    try:
-        return _dict(_decode(delivery.body))
-    except ValueError:
-        return {}
 
 
 def _verification_token(app: App) -> str:
@@ -575,7 +571,7 @@ def _set_alerts(api: "_Api", app: App) -> None:
     """https://developer.ebay.com/api-docs/commerce/notification/resources/config/methods/updateConfig."""
     wanted = app.more.get("alert_email", "")
     try:
-        has = _text(api.get(f"{_NOTIFICATIONS}/config").get("alertEmail"))
+        has = as_text(api.get(f"{_NOTIFICATIONS}/config").get("alertEmail"))
     except PlatformError as error:
         if error.refusal is not Refusal.NOT_FOUND:
             raise
@@ -591,7 +587,7 @@ def _subscribed(api: "_Api", topics: Sequence[str], there: Sequence[Json], desti
     done = Subscribed()
     missing = dict.fromkeys(topics)
     for hook in there:
-        topic = _text(hook.get("topicId"))
+        topic = as_text(hook.get("topicId"))
         if topic not in topics:
             continue
         place = f"{_NOTIFICATIONS}/subscription/{_opaque_id(hook, 'subscriptionId')}"
@@ -619,8 +615,8 @@ def _wanted_subscription(api: "_Api", topic: str, destination: str) -> Json:
 
 def _schema_of(api: "_Api", topic: str) -> str:
     """The newest version of the topic's payload that is not on its way out."""
-    supported = _dicts(api.get(f"{_NOTIFICATIONS}/topic/{topic}").get("supportedPayloads"))
-    versions = [_text(each.get("schemaVersion")) for each in supported if each.get("deprecated") is not True]
+    supported = as_dicts(api.get(f"{_NOTIFICATIONS}/topic/{topic}").get("supportedPayloads"))
+    versions = [as_text(each.get("schemaVersion")) for each in supported if each.get("deprecated") is not True]
     return max((each for each in versions if _AMOUNT.fullmatch(each)), key=Decimal, default=_USUAL_SCHEMA)
 
 
@@ -639,26 +635,26 @@ def _listed(api: "_Api", what: str) -> list[Json]:
         if not token or token == query.get("continuation_token"):
             return found
         query["continuation_token"] = token
-    raise _strange(f"eBay's list of each {what} has no end.")
+    raise strange(f"eBay's list of each {what} has no end.")
 
 
 def _continuation(address: Any) -> str:
     """The token in the address of a next page; of others' addresses nothing is called."""
     try:
-        tokens = parse_qs(urlsplit(_text(address)).query).get("continuation_token", [""])
+        tokens = parse_qs(urlsplit(as_text(address)).query).get("continuation_token", [""])
     except ValueError:
         return ""
     return tokens[0] if _SECRET.fullmatch(tokens[0]) else ""
 
 
 def _endpoint(destination: Json) -> str:
-    return _text(_dict(destination.get("deliveryConfig")).get("endpoint"))
+    return as_text(as_dict(destination.get("deliveryConfig")).get("endpoint"))
 
 
 def _opaque_id(row: Json, name: str) -> str:
-    found = _text(row.get(name))
+    found = as_text(row.get(name))
     if not _OPAQUE_ID.fullmatch(found):
-        raise _strange(f"eBay listed something without a {name}.")
+        raise strange(f"eBay listed something without a {name}.")
     return found
 
 
@@ -666,7 +662,7 @@ def _created_id(answer: Answer, what: str) -> str:
     """Of what was made: the last part of its address."""
     found = answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
     if not _OPAQUE_ID.fullmatch(found):
-        raise _strange(f"eBay does not say which {what} it made.", answer.status)
+        raise strange(f"eBay does not say which {what} it made.", answer.status)
     return found
 
 
@@ -697,14 +693,14 @@ class _Api:
 
     @classmethod
     def of_app(cls, app: App, http: Http, now: datetime) -> "_Api":
-        """With a token of the app's own, which costs a call; it cannot refuse the seller, who has no part in it."""
-        form = {"grant_type": "client_credentials", "scope": _SCOPE}
-        try:
-            return cls(_tokens(_token_call(app, form, http, now), now).access_token, http, now)
-        except PlatformError as error:
-            if error.refusal is not Refusal.CREDENTIALS:
-                raise
-            raise PlatformError(Refusal.REQUEST, "eBay refuses our app.", status=error.status) from None
+        """With a token of the app's own, which is kept; it cannot refuse the seller, who has no part in it.
+
+        A thousand of them are to be had in a day: https://developer.ebay.com/api-docs/static/oauth-rate-limits.html.
+        """
+        kept = _app_tokens.get(app.client_secret)
+        if kept is None or kept.expires_at is None or kept.expires_at - now < _MARGIN:
+            _app_tokens[app.client_secret] = kept = _app_token(app, http, now)
+        return cls(kept.access_token, http, now)
 
     def get(self, url: str, query: Mapping[str, str] | None = None, *, is_signed: bool = False) -> Json:
         """What is there; an empty answer is an empty object."""
@@ -714,7 +710,7 @@ class _Api:
             return {}
         content = _json_or_none(answer.body)
         if not isinstance(content, dict):
-            raise _strange("eBay answered with something else than an object.", answer.status)
+            raise strange("eBay answered with something else than an object.", answer.status)
         return content
 
     def send(self, method: str, url: str, body: Json) -> Answer:
@@ -743,7 +739,29 @@ class _Api:
             return answer
         if answer.status == HTTPStatus.CONFLICT and _SUBSCRIBED_ALREADY in (_error_ids(answer) or ()):
             return answer
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            for secret in [secret for secret, kept in _app_tokens.items() if kept.access_token == self._token]:
+                _app_tokens.pop(secret, None)
         raise _refusal(answer, url, self._now)
+
+
+_app_tokens: dict[str, Tokens] = {}
+"""Of this process, by the secret that they were had for."""
+
+
+def forget_app_tokens() -> None:
+    """For a test whose eBay is another one than the last test's."""
+    _app_tokens.clear()
+
+
+def _app_token(app: App, http: Http, now: datetime) -> Tokens:
+    form = {"grant_type": "client_credentials", "scope": _SCOPE}
+    try:
+        return _tokens(_token_call(app, form, http, now), now)
+    except PlatformError as error:
+        if error.refusal is not Refusal.CREDENTIALS:
+            raise
+        raise PlatformError(Refusal.REQUEST, "eBay refuses our app.", status=error.status) from None
 
 
 def _signs(app: App) -> bool:
@@ -782,12 +800,6 @@ def _in_base64(text: bytes) -> str:
     return b2a_base64(text, newline=False).decode()
 
 
-def _app(connection: Connection) -> App:
-    if connection.app is None:
-        raise PlatformError(Refusal.REQUEST, "There is no registration of an app at eBay.")
-    return connection.app
-
-
 def _ru_name(app: App) -> str:
     """The name that eBay knows our return address by; an address in its place is refused there."""
     name = app.more.get("ru_name", "")
@@ -809,7 +821,7 @@ def _token_call(app: App, form: Mapping[str, str], http: Http, now: datetime) ->
     content = _json_or_none(answer.body)
     if answer.status == HTTPStatus.OK and isinstance(content, dict):
         return content
-    raise _token_refusal(answer, _text(_dict(content).get("error")), now)
+    raise _token_refusal(answer, as_text(as_dict(content).get("error")), now)
 
 
 def _token_refusal(answer: Answer, error: str, now: datetime) -> PlatformError:
@@ -820,7 +832,7 @@ def _token_refusal(answer: Answer, error: str, now: datetime) -> PlatformError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or error in {"server_error", "temporarily_unavailable"}:
         return PlatformError(Refusal.TRANSIENT, f"eBay gave no tokens: status {status}.", status=status)
     if not _ERROR.fullmatch(error):
-        return _strange("eBay answered a request for tokens with something else.", status)
+        return strange("eBay answered a request for tokens with something else.", status)
     if error == "invalid_grant":
         return PlatformError(Refusal.CREDENTIALS, "eBay says that this grant has ended.", status=status)
     hint = _HINTS.get(error, "")
@@ -831,9 +843,9 @@ def _tokens(granted: Json, now: datetime) -> Tokens:
     access, renewed = granted.get("access_token"), granted.get("refresh_token")
     for token in (access, renewed):
         if token is not None and not (isinstance(token, str) and _SECRET.fullmatch(token)):
-            raise _strange("eBay's answer has no tokens.")
+            raise strange("eBay's answer has no tokens.")
     if access is None:
-        raise _strange("eBay's answer has no tokens.")
+        raise strange("eBay's answer has no tokens.")
     ends, renewed_ends = (_end(granted.get(name), now) for name in ("expires_in", "refresh_token_expires_in"))
     return Tokens(access, renewed, ends, renewed_ends)
 
@@ -854,7 +866,7 @@ def _refusal(answer: Answer, url: str, now: datetime) -> PlatformError:
         return PlatformError(Refusal.TRANSIENT, f"eBay failed with {status}.", status=status)
     errors = _error_ids(answer)
     if errors is None:
-        return _strange("eBay answered with something else than it does.", status)
+        return strange("eBay answered with something else than it does.", status)
     if status in {400, 404} and _NOT_FOUND & set(errors):
         return PlatformError(Refusal.NOT_FOUND, _BY_STATUS[404][1], status=status)
     if status == HTTPStatus.FORBIDDEN:
@@ -883,7 +895,7 @@ def _error_ids(answer: Answer) -> list[int] | None:
     errors = content.get("errors") if isinstance(content, dict) else None
     if not isinstance(errors, list):
         return None
-    ids = [error.get("errorId") for error in _dicts(errors)]
+    ids = [error.get("errorId") for error in as_dicts(errors)]
     return [id for id in ids if _is_int(id) and 0 <= id < _LARGEST_QUANTITY]
 
 
@@ -894,19 +906,15 @@ def _throttled(answer: Answer, now: datetime) -> PlatformError:
     return PlatformError(Refusal.RATE_LIMITED, "eBay asks us to wait.", status=answer.status, retry_at=at)
 
 
-def _strange(detail: str, status: int = HTTPStatus.OK) -> PlatformError:
-    return PlatformError(Refusal.NOT_THE_PLATFORM, detail, status=int(status))
-
-
 # The seller
 
 
 def _seller(api: _Api, domain: str) -> Identity:
     """https://developer.ebay.com/api-docs/commerce/identity/resources/user/methods/getUser."""
     user = api.get(_USER)
-    store_id, name = _text(user.get("userId")), _text(user.get("username"))
+    store_id, name = as_text(user.get("userId")), as_text(user.get("username"))
     if not _NAME.fullmatch(store_id):
-        raise _strange("eBay does not say who approved.")
+        raise strange("eBay does not say who approved.")
     privilege = api.get(_PRIVILEGE)
     if privilege.get("sellerRegistrationCompleted") is not True:
         raise PlatformError(
@@ -914,7 +922,7 @@ def _seller(api: _Api, domain: str) -> Identity:
             f"The eBay account {name or store_id} is not registered as a seller: "
             "its registration must be completed in eBay's Seller Hub first.",
         )
-    marketplace = _text(user.get("registrationMarketplaceId"))
+    marketplace = as_text(user.get("registrationMarketplaceId"))
     currency, host = _MARKETPLACES.get(marketplace) or (_limit_currency(privilege), _ELSEWHERE)
     page = f"https://www.{host}/usr/{name}" if _USER_NAME.fullmatch(name) else ""
     return Identity(store_id, domain or page, store_name=name or None, currency=currency)
@@ -923,7 +931,7 @@ def _seller(api: _Api, domain: str) -> Identity:
 def _limit_currency(privilege: Json) -> str | None:
     """The currency that the seller's limit is told in: of those on a marketplace that is not in our table."""
     try:
-        return _currency(_dict(_dict(privilege.get("sellingLimit")).get("amount")))
+        return _currency(as_dict(as_dict(privilege.get("sellingLimit")).get("amount")))
     except ValueError:
         return None
 
@@ -1003,7 +1011,7 @@ class _Place(NamedTuple):
 
     def search(self, api: _Api, by: str) -> _Found:
         if self.offset > _MOST_PAGES * _ORDERS_A_PAGE:
-            raise _strange("eBay's pages have no end.")
+            raise strange("eBay's pages have no end.")
         return _search(api, by, self.begin, self.begin + self._span, self.offset)
 
     def is_first(self) -> bool:
@@ -1068,27 +1076,27 @@ def _orders(api: _Api, rows: Sequence[Json]) -> tuple[list[Record], list[str]]:
         try:
             records.append(_order(api, row))
         except ValueError:
-            bad.append(_text(row.get("orderId"))[:20] or "without an id")
+            bad.append(as_text(row.get("orderId"))[:20] or "without an id")
     return sorted(records, key=lambda record: record.updated_at), bad
 
 
 def _order(api: _Api, row: Json) -> Record:
     order_id = _order_id(row.get("orderId"))
     status, words = _order_status(row)
-    total = _dict(_dict(row.get("pricingSummary")).get("total"))
+    total = as_dict(as_dict(row.get("pricingSummary")).get("total"))
     created, updated = _time(row.get("creationDate")), _time(row.get("lastModifiedDate"))
     body: Json = {
         "id": order_id,
-        "number": _text(row.get("salesRecordReference")) or order_id,
+        "number": as_text(row.get("salesRecordReference")) or order_id,
         "status": status.value,
         "platformStatus": words,
         "total": _required_money(total),
         "refundedTotal": _refunded(row),
         "currency": _currency(total),
-        "lines": [_line(line) for line in _dicts(row.get("lineItems"))],
+        "lines": [_line(line) for line in as_dicts(row.get("lineItems"))],
         "customer": _customer(row),
         "shippingAddress": _address(_ship_to(row)),
-        "note": _text(row.get("buyerCheckoutNotes")) or None,
+        "note": as_text(row.get("buyerCheckoutNotes")) or None,
         "fees": _fees(row) or _fees_of_finances(api, row),
         "createdAt": short(created),
         "updatedAt": short(updated),
@@ -1099,8 +1107,8 @@ def _order(api: _Api, row: Json) -> Record:
 
 def _order_status(row: Json) -> tuple[OrderStatus, str]:
     """Cancelled, refunded, then how far it is paid, then how far it is shipped."""
-    cancelled = _text(_dict(row.get("cancelStatus")).get("cancelState")) == _CANCELLED
-    paid, shipped = _text(row.get("orderPaymentStatus")), _text(row.get("orderFulfillmentStatus"))
+    cancelled = as_text(as_dict(row.get("cancelStatus")).get("cancelState")) == _CANCELLED
+    paid, shipped = as_text(row.get("orderPaymentStatus")), as_text(row.get("orderFulfillmentStatus"))
     words = " ".join(word for word in (_CANCELLED if cancelled else "", paid, shipped) if word)
     if cancelled:
         return OrderStatus.CANCELLED, words
@@ -1117,12 +1125,12 @@ def _line(line: Json) -> Json:
     if not _is_int(quantity) or not 0 <= quantity < _LARGEST_QUANTITY:
         raise ValueError("no quantity")
     cost = _required_money(line.get("lineItemCost"))
-    sku = _text(line.get("sku")) or None
+    sku = as_text(line.get("sku")) or None
     return {
         "id": _required_text(line.get("lineItemId")),
         "productId": sku,
         "variantId": sku,
-        "title": _text(line.get("title")),
+        "title": as_text(line.get("title")),
         "sku": sku,
         "quantity": quantity,
         "unitPrice": _unit_price(cost, quantity),
@@ -1142,17 +1150,17 @@ def _unit_price(cost: str, quantity: int) -> str | None:
 
 def _properties(line: Json) -> list[Json]:
     aspects = [
-        {"name": _text(each.get("name")), "value": _text(each.get("value"))}
-        for each in _dicts(line.get("variationAspects"))[:_MOST_PARTS]
+        {"name": as_text(each.get("name")), "value": as_text(each.get("value"))}
+        for each in as_dicts(line.get("variationAspects"))[:_MOST_PARTS]
     ]
-    named = {name: _text(line.get(name)) for name in ("legacyItemId", "legacyVariationId")}
-    gift = _text(_dict(line.get("giftDetails")).get("message"))
+    named = {name: as_text(line.get(name)) for name in ("legacyItemId", "legacyVariationId")}
+    gift = as_text(as_dict(line.get("giftDetails")).get("message"))
     fitted = [
         {
-            "name": _text(each.get("propertyDisplayName")) or _text(each.get("propertyName")),
-            "value": _text(each.get("propertyValue")),
+            "name": as_text(each.get("propertyDisplayName")) or as_text(each.get("propertyName")),
+            "value": as_text(each.get("propertyValue")),
         }
-        for each in _dicts(line.get("compatibilityProperties"))[:_MOST_PARTS]
+        for each in as_dicts(line.get("compatibilityProperties"))[:_MOST_PARTS]
     ]
     named["giftMessage"] = gift
     return [*aspects, *fitted, *({"name": name, "value": value} for name, value in named.items() if value)]
@@ -1160,54 +1168,54 @@ def _properties(line: Json) -> list[Json]:
 
 def _buyer(row: Json) -> str:
     """The name by which the deletion of an account calls the buyer: the user name, or the user id in its place."""
-    return _text(_dict(row.get("buyer")).get("username"))
+    return as_text(as_dict(row.get("buyer")).get("username"))
 
 
 def _customer(row: Json) -> Json | None:
     """Who bought: the e-mail address is left out after 14 days, the name after 90."""
-    registered = _dict(_dict(row.get("buyer")).get("buyerRegistrationAddress"))
+    registered = as_dict(as_dict(row.get("buyer")).get("buyerRegistrationAddress"))
     ship_to = _ship_to(row)
     parts = {
         "id": _buyer(row),
-        "name": _text(registered.get("fullName")) or _text(ship_to.get("fullName")),
-        "email": _text(registered.get("email")) or _text(ship_to.get("email")),
+        "name": as_text(registered.get("fullName")) or as_text(ship_to.get("fullName")),
+        "email": as_text(registered.get("email")) or as_text(ship_to.get("email")),
     }
     return {name: value or None for name, value in parts.items()} if any(parts.values()) else None
 
 
 def _ship_to(row: Json) -> Json:
     """Where the first of its packages goes: to eBay's own hub, in its programmes for shipping abroad."""
-    steps = [_dict(each.get("shippingStep")) for each in _dicts(row.get("fulfillmentStartInstructions"))]
-    return next((_dict(step.get("shipTo")) for step in steps if step.get("shipTo")), {})
+    steps = [as_dict(each.get("shippingStep")) for each in as_dicts(row.get("fulfillmentStartInstructions"))]
+    return next((as_dict(step.get("shipTo")) for step in steps if step.get("shipTo")), {})
 
 
 def _address(contact: Json) -> Json | None:
-    given = _dict(contact.get("contactAddress"))
+    given = as_dict(contact.get("contactAddress"))
     parts = {
-        "name": _text(contact.get("fullName")),
-        "company": _text(contact.get("companyName")),
-        "line1": _text(given.get("addressLine1")),
-        "line2": _text(given.get("addressLine2")),
-        "city": _text(given.get("city")),
-        "region": _text(given.get("stateOrProvince")) or _text(given.get("county")),
-        "postalCode": _text(given.get("postalCode")),
-        "country": _text(given.get("countryCode")),
+        "name": as_text(contact.get("fullName")),
+        "company": as_text(contact.get("companyName")),
+        "line1": as_text(given.get("addressLine1")),
+        "line2": as_text(given.get("addressLine2")),
+        "city": as_text(given.get("city")),
+        "region": as_text(given.get("stateOrProvince")) or as_text(given.get("county")),
+        "postalCode": as_text(given.get("postalCode")),
+        "country": as_text(given.get("countryCode")),
     }
     if not any(parts.values()):
         return None
-    phone = _text(_dict(contact.get("primaryPhone")).get("phoneNumber"))
+    phone = as_text(as_dict(contact.get("primaryPhone")).get("phoneNumber"))
     return {name: value or None for name, value in {**parts, "phone": phone}.items()}
 
 
 def _refunded(row: Json) -> str | None:
-    refunds = [_money(each.get("amount")) for each in _dicts(_dict(row.get("paymentSummary")).get("refunds"))]
+    refunds = [_money(each.get("amount")) for each in as_dicts(as_dict(row.get("paymentSummary")).get("refunds"))]
     known = [Decimal(amount) for amount in refunds if amount is not None]
     return format(sum(known, Decimal(0)), "f") if known and any(known) else None
 
 
 def _fees(row: Json) -> list[Json]:
     """What eBay keeps of the order; it is there once the payment is settled."""
-    fee = _dict(row.get("totalMarketplaceFee"))
+    fee = as_dict(row.get("totalMarketplaceFee"))
     return [_fee("totalMarketplaceFee", fee)] if _money(fee) is not None else []
 
 
@@ -1225,9 +1233,9 @@ def _fees_of_finances(api: _Api, row: Json) -> list[Json]:
         if error.refusal not in {Refusal.PERMISSION, Refusal.NOT_FOUND}:
             raise
         return []
-    lines = [line for sale in _rows(answer, "transactions") for line in _dicts(sale.get("orderLineItems"))]
-    fees = [fee for line in lines for fee in _dicts(line.get("marketplaceFees"))]
-    return [_fee(_text(fee.get("feeType")), _dict(fee.get("amount"))) for fee in fees]
+    lines = [line for sale in _rows(answer, "transactions") for line in as_dicts(sale.get("orderLineItems"))]
+    fees = [fee for line in lines for fee in as_dicts(line.get("marketplaceFees"))]
+    return [_fee(as_text(fee.get("feeType")), as_dict(fee.get("amount"))) for fee in fees]
 
 
 def _fee(name: str, amount: Json) -> Json:
@@ -1296,7 +1304,7 @@ def _item_page(api: _Api, shelf: _Shelf) -> Page:
     items, is_last = _items(api, shelf.page, _ITEMS_A_PAGE)
     mark = _mark(items)
     if items and shelf.repeats(mark):
-        raise _strange("eBay gives the same page of inventory again.")
+        raise strange("eBay gives the same page of inventory again.")
     if shelf.is_as_known(mark):
         return Page([], *shelf.after(mark, is_last=is_last))
     records, bad = _products(api, items)
@@ -1314,7 +1322,7 @@ def _mark(items: Sequence[Json]) -> str:
 def _items(api: _Api, page: int, size: int) -> tuple[list[Json], bool]:
     """A page of inventory, and whether it is the last. ``offset`` is a number of pages here."""
     if page > _MOST_PAGES:
-        raise _strange("eBay's inventory has no end.")
+        raise strange("eBay's inventory has no end.")
     try:
         answer = api.get(_ITEMS, {"limit": str(size), "offset": str(page)})
     except PlatformError as error:
@@ -1332,7 +1340,7 @@ def _item_ids(api: _Api, cursor: Json | None) -> IdPage:
     items, is_last = _items(api, page, _IDS_A_PAGE)
     ids = [_listed_id(item, "sku", _sku) for item in items]
     if ids and ids[0] == last:
-        raise _strange("eBay gives the same page of inventory again.")
+        raise strange("eBay gives the same page of inventory again.")
     return IdPage(ids, {"page": page + 1, "last": ids[0] if ids else ""}, is_last)
 
 
@@ -1344,7 +1352,7 @@ def _products(api: _Api, items: Sequence[Json]) -> tuple[list[Record], list[str]
             sku = _sku(item.get("sku"))
             records.append(_product(item, _readable_offers(api, sku)))
         except ValueError:
-            bad.append(_text(item.get("sku"))[:20] or "without a SKU")
+            bad.append(as_text(item.get("sku"))[:20] or "without a SKU")
     return records, bad
 
 
@@ -1371,11 +1379,11 @@ def _offers(api: _Api, sku: str) -> list[Json]:
 def _product(item: Json, offers: Sequence[Json]) -> Record:
     """An item, with one variant: itself. Items of one listing stay apart, as orders name them by SKU."""
     sku = _sku(item.get("sku"))
-    given = _dict(item.get("product"))
+    given = as_dict(item.get("product"))
     offer = _shown_offer(offers)
     status, words = _product_status(offer)
     price = _price(offer)
-    title = _text(given.get("title"))
+    title = as_text(given.get("title"))
     images = given.get("imageUrls")
     amount = _money(price)
     body: Json = {
@@ -1386,7 +1394,7 @@ def _product(item: Json, offers: Sequence[Json]) -> Record:
         "price": amount,
         "currency": _currency(price) if amount else None,
         "sku": sku,
-        "imageUrl": (_text(images[0]) or None) if isinstance(images, list) and images else None,
+        "imageUrl": (as_text(images[0]) or None) if isinstance(images, list) and images else None,
         "url": _listing_url(offer),
         "variants": [
             {
@@ -1411,8 +1419,8 @@ def _shown_offer(offers: Sequence[Json]) -> Json:
 
 
 def _product_status(offer: Json) -> tuple[ProductStatus, str]:
-    status = _text(offer.get("status")) or _UNPUBLISHED
-    listing = _text(_dict(offer.get("listing")).get("listingStatus"))
+    status = as_text(offer.get("status")) or _UNPUBLISHED
+    listing = as_text(as_dict(offer.get("listing")).get("listingStatus"))
     words = f"{status} {listing}".strip()
     if status == _UNPUBLISHED:
         return ProductStatus.DRAFT, words
@@ -1423,27 +1431,27 @@ def _product_status(offer: Json) -> tuple[ProductStatus, str]:
 
 def _price(offer: Json) -> Json:
     """The price, or what an auction begins at."""
-    summary = _dict(offer.get("pricingSummary"))
-    return _dict(summary.get("price")) or _dict(summary.get("auctionStartPrice"))
+    summary = as_dict(offer.get("pricingSummary"))
+    return as_dict(summary.get("price")) or as_dict(summary.get("auctionStartPrice"))
 
 
 def _listing_url(offer: Json) -> str | None:
-    listing = _text(_dict(offer.get("listing")).get("listingId"))
-    _, host = _MARKETPLACES.get(_text(offer.get("marketplaceId")), ("", _ELSEWHERE))
+    listing = as_text(as_dict(offer.get("listing")).get("listingId"))
+    _, host = _MARKETPLACES.get(as_text(offer.get("marketplaceId")), ("", _ELSEWHERE))
     return f"https://www.{host}/itm/{listing}" if _LISTING_ID.fullmatch(listing) else None
 
 
 def _stock(item: Json) -> int | None:
     """What can be sent home; what waits in shops to be fetched is not in it."""
-    sent = _dict(_dict(item.get("availability")).get("shipToLocationAvailability"))
+    sent = as_dict(as_dict(item.get("availability")).get("shipToLocationAvailability"))
     quantity = sent.get("quantity")
     return quantity if _is_int(quantity) and abs(quantity) < _LARGEST_QUANTITY else None
 
 
 def _aspects(product: Json) -> dict[str, str]:
-    given = list(_dict(product.get("aspects")).items())[:_MOST_PARTS]
+    given = list(as_dict(product.get("aspects")).items())[:_MOST_PARTS]
     return {
-        _text(name): ", ".join(_text(value) for value in values[:_MOST_PARTS])
+        as_text(name): ", ".join(as_text(value) for value in values[:_MOST_PARTS])
         for name, values in given
         if isinstance(values, list)
     }
@@ -1464,12 +1472,12 @@ def _listed_id(row: Json, name: str, read: Any) -> str:
     try:
         return str(read(row.get(name)))
     except ValueError:
-        raise _strange("eBay lists something without an id.") from None
+        raise strange("eBay lists something without an id.") from None
 
 
 def _checked(row: Json, name: str, id: str) -> Json:
     if row.get(name) != id:
-        raise _strange("eBay answered about something else.")
+        raise strange("eBay answered about something else.")
     return row
 
 
@@ -1483,22 +1491,14 @@ def _sku(value: Any) -> str:
     """A seller's own name of an item: any text, save what cannot be a part of an address."""
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_SKU or not value.isprintable():
         raise ValueError("no SKU")
-    if value in {".", ".."} or _text(value) != value:
+    if value in {".", ".."} or as_text(value) != value:
         raise ValueError("no SKU")
     return value
 
 
-def _decode(body: bytes) -> Any:
-    """JSON without floats; a NaN is nothing. :class:`ValueError` for whatever else it is."""
-    try:
-        return json.loads(body.decode("utf-8"), parse_float=str, parse_constant=lambda _: None)
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
-
-
 def _json_or_none(body: bytes) -> Any:
     try:
-        return _decode(body)
+        return decoded(body)
     except ValueError:
         return None
 
@@ -1509,31 +1509,16 @@ def _rows(answer: Json, name: str) -> list[Json]:
     if rows is None and not answer.get("total"):
         return []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _strange("eBay answered with something else than a list.")
+        raise strange("eBay answered with something else than a list.")
     return rows
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _text(value: Any) -> str:
-    """Text that can be stored: JSON may carry half a surrogate pair, UTF-8 may not."""
-    if not isinstance(value, str):
-        return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
-
-
 def _required_text(value: Any) -> str:
-    text = _text(value)
+    text = as_text(value)
     if not text:
         raise ValueError("a field is missing")
     return text
@@ -1541,7 +1526,7 @@ def _required_text(value: Any) -> str:
 
 def _money(amount: Any) -> str | None:
     """The value of an amount: decimal text."""
-    text = _dict(amount).get("value")
+    text = as_dict(amount).get("value")
     return text if isinstance(text, str) and _AMOUNT.fullmatch(text) else None
 
 
@@ -1553,7 +1538,7 @@ def _required_money(amount: Any) -> str:
 
 
 def _currency(amount: Json) -> str:
-    code = _text(amount.get("currency"))
+    code = as_text(amount.get("currency"))
     if not _CURRENCY.fullmatch(code):
         raise ValueError("no currency")
     return code

@@ -4,7 +4,6 @@ Documented at https://developers.etsy.com/documentation/; where that is silent o
 others found at https://github.com/etsy/open-api decides.
 """
 
-import json
 import re
 from binascii import Error as NoBase64
 from binascii import a2b_base64, b2a_base64
@@ -42,6 +41,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
+from shared.platforms.reading import app_of, as_dict, as_dicts, body_of, decoded, strange
 
 _API = "https://api.etsy.com/v3/application"
 _TOKEN = "https://api.etsy.com/v3/public/oauth/token"  # noqa: S105 - an address
@@ -237,7 +237,7 @@ class Etsy:
 
     def topic(self, delivery: Delivery) -> str:
         """As the body names it."""
-        named = _plain(_body_or_nothing(delivery).get("event_type"))
+        named = _plain(body_of(delivery).get("event_type"))
         return named if _TOPIC.fullmatch(named) else ""
 
     def event_id(self, delivery: Delivery) -> str:
@@ -246,12 +246,12 @@ class Etsy:
 
     def store_of(self, delivery: Delivery) -> str:
         """The shop's id, which comes as a number or as text."""
-        named = _plain(_body_or_nothing(delivery).get("shop_id"))
+        named = _plain(body_of(delivery).get("shop_id"))
         return named if _ID.fullmatch(named) else ""
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:
         """What is to be looked up. The resource's address is never called: only the id is taken out of it."""
-        body = _decode(delivery.body)
+        body = decoded(delivery.body)
         topic = body.get("event_type") if isinstance(body, dict) else None
         if not isinstance(topic, str):
             raise ValueError("The body is no event of Etsy.")  # noqa: TRY004 - what the Protocol promises
@@ -337,7 +337,7 @@ class Etsy:
         refresh_token = connection.credentials.get("refresh_token", "")
         if not _SECRET.fullmatch(refresh_token):
             raise PlatformError(Refusal.CREDENTIALS, "The store has no refresh token.")
-        app = _app(connection)
+        app = app_of(connection, "Etsy")
         form = {"grant_type": "refresh_token", "client_id": app.client_id, "refresh_token": refresh_token}
         return _tokens(_token_call(app, form, http, now), now)
 
@@ -347,7 +347,7 @@ class _Api:
 
     def __init__(self, connection: Connection, http: Http, now: datetime) -> None:
         self.now = now
-        self._app = _app(connection)
+        self._app = app_of(connection, "Etsy")
         self._shop = connection.store_id
         self._http = http
         self._token = connection.credentials.get("access_token", "")
@@ -418,14 +418,8 @@ class _Found(NamedTuple):
 def _found(answer: Json) -> _Found:
     rows, total = answer.get("results"), answer.get("count")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not _is_int(total):
-        raise _strange("Etsy answered with something else than a list.")
+        raise strange("Etsy answered with something else than a list.")
     return _Found(rows, total)
-
-
-def _app(connection: Connection) -> App:
-    if connection.app is None:
-        raise PlatformError(Refusal.REQUEST, "There is no registration of an app at Etsy.")
-    return connection.app
 
 
 def _api_key(app: App) -> str:
@@ -441,7 +435,7 @@ def _shop_id(api: _Api) -> str | None:
             return None
         raise
     if _id_or_none(me.get("user_id")) is None:
-        raise _strange("Etsy does not say whose the token is.")
+        raise strange("Etsy does not say whose the token is.")
     return _id_or_none(me.get("shop_id"))
 
 
@@ -555,7 +549,7 @@ class _Window(NamedTuple):
     def _deeper(self, found: _Found) -> "_Step":
         offset, again = self.offset + len(found.rows), self.again + (len(found.rows) < _MOST_ROWS)
         if not found.rows or offset > _MOST_IN_A_SECOND or again > _MOST_AGAIN:
-            raise _strange("Etsy's receipts of one second have no end.")
+            raise strange("Etsy's receipts of one second have no end.")
         total = self.total if self.offset else found.total
         return _Step(self._replace(offset=offset, total=total, again=again))
 
@@ -666,9 +660,9 @@ def _order(row: Json) -> Record:
     """
     order_id = _id(row.get("receipt_id"))
     word = _required_text(row.get("status"))
-    lines = _dicts(row.get("transactions"))
+    lines = as_dicts(row.get("transactions"))
     total = _required_money(row.get("grandtotal"))
-    refunds = _dicts(row.get("refunds"))
+    refunds = as_dicts(row.get("refunds"))
     created = _time(_stamp(row, _LIMITS["created"].fields))
     updated = _latest(row, refunds) or created
     if updated is None:
@@ -732,7 +726,7 @@ def _properties(line: Json) -> list[Json]:
     """What the buyer chose and wrote: a personalisation is one of the variations."""
     chosen = [
         {"name": _text(each.get("formatted_name")), "value": _text(each.get("formatted_value"))}
-        for each in _dicts(line.get("variations"))
+        for each in as_dicts(line.get("variations"))
     ]
     return chosen or [{"name": name, "value": value} for name, value in _attributes(line.get("product_data")).items()]
 
@@ -815,7 +809,7 @@ class _Walk(NamedTuple):
         # the same rows again: others came before them just now, or Etsy does not turn the page
         same = bool(known) and known == list(self.known)
         if offset > _DEEPEST or (same and self.back >= _MOST_BACK):
-            raise _strange("Etsy gives the same listings again and again.")
+            raise strange("Etsy gives the same listings again and again.")
         return self._replace(offset=offset, known=known, back=self.back + same)
 
     def loses(self, ids: Sequence[str]) -> bool:
@@ -1070,7 +1064,7 @@ def _product(row: Json) -> Record:
 def _variants(row: Json, product_id: str) -> list[Json]:
     """A listing without an inventory has one variant, itself, so that stock is always found there."""
     title = _text(row.get("title"))
-    products = _dicts(_dict(row.get("inventory")).get("products"))
+    products = as_dicts(as_dict(row.get("inventory")).get("products"))
     if products:
         return [_variant(product, title) for product in products if product.get("is_deleted") is not True]
     price = _money(row.get("price"))
@@ -1079,7 +1073,7 @@ def _variants(row: Json, product_id: str) -> list[Json]:
 
 
 def _variant(product: Json, title: str) -> Json:
-    offerings = [each for each in _dicts(product.get("offerings")) if each.get("is_deleted") is not True]
+    offerings = [each for each in as_dicts(product.get("offerings")) if each.get("is_deleted") is not True]
     prices = [price for each in offerings if (price := _money(each.get("price")))]
     stock = [amount for each in offerings if (amount := _quantity(each.get("quantity"))) is not None]
     attributes = _attributes(product.get("property_values"))
@@ -1096,7 +1090,7 @@ def _variant(product: Json, title: str) -> Json:
 def _attributes(properties: Any) -> dict[str, str]:
     """What makes a variant, by the property's name; a scale such as "US women's" stands behind it."""
     found = {}
-    for each in _dicts(properties):
+    for each in as_dicts(properties):
         values = each.get("values")
         shown = ", ".join(_text(value) for value in values) if isinstance(values, list) else ""
         scale = _text(each.get("scale_name"))
@@ -1111,7 +1105,7 @@ def _sku(row: Json) -> str | None:
 
 def _image(row: Json) -> str | None:
     """The one that buyers see first."""
-    images = sorted(_dicts(row.get("images")), key=lambda image: _quantity(image.get("rank")) or _LARGEST_AMOUNT)
+    images = sorted(as_dicts(row.get("images")), key=lambda image: _quantity(image.get("rank")) or _LARGEST_AMOUNT)
     return (_plain(images[0].get("url_fullxfull")) or None) if images else None
 
 
@@ -1153,13 +1147,6 @@ def _key(secret: str) -> bytes:
         return b""
 
 
-def _body_or_nothing(delivery: Delivery) -> Json:
-    try:
-        return _dict(_decode(delivery.body))
-    except ValueError:
-        return {}
-
-
 # Answers
 
 
@@ -1167,11 +1154,11 @@ def _read(answer: Answer, now: datetime) -> Json:
     if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         raise _refusal(answer, now)
     try:
-        found = _decode(answer.body)
+        found = decoded(answer.body)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise _strange("Etsy answered with something else than it does.", answer.status)
+        raise strange("Etsy answered with something else than it does.", answer.status)
     return found
 
 
@@ -1187,7 +1174,7 @@ def _refusal(answer: Answer, now: datetime) -> PlatformError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return PlatformError(Refusal.TRANSIENT, f"Etsy failed with {status}.", status=status)
     if not word:
-        return _strange(f"Etsy answered {status} with something else than it does.", status)
+        return strange(f"Etsy answered {status} with something else than it does.", status)
     if _OUR_APP.search(text):
         detail = "Etsy does not take the app's key: are keystring and shared secret the current ones?"
         return PlatformError(Refusal.REQUEST, detail, status=status)
@@ -1201,14 +1188,14 @@ def _words(body: bytes) -> tuple[str, str]:
     Some refusals of what was sent are lists: https://github.com/etsy/open-api/issues/622.
     """
     try:
-        found = _decode(body)
+        found = decoded(body)
     except ValueError:
         return "", ""
     if isinstance(found, list):
-        said = [_text(each.get("message")) for each in _dicts(found)]
+        said = [_text(each.get("message")) for each in as_dicts(found)]
         return ("message" if any(said) else ""), " ".join(said)
-    word = _text(_dict(found).get("error"))
-    return word, f"{word} {_text(_dict(found).get('error_description'))}"
+    word = _text(as_dict(found).get("error"))
+    return word, f"{word} {_text(as_dict(found).get('error_description'))}"
 
 
 def _retry_at(headers: Mapping[str, str], text: str, now: datetime) -> datetime:
@@ -1256,20 +1243,16 @@ def _tokens(granted: Json, now: datetime) -> Tokens:
     """
     access, renewed = (granted.get(name) for name in ("access_token", "refresh_token"))
     if not all(isinstance(each, str) and _SECRET.fullmatch(each) for each in (access, renewed)):
-        raise _strange("Etsy's answer has no tokens.")
+        raise strange("Etsy's answer has no tokens.")
     life = granted.get("expires_in")
     end = now + timedelta(seconds=life) if _is_int(life) and 0 < life < _LONGEST_LIFE else None
     return Tokens(str(access), str(renewed), end)
 
 
-def _strange(detail: str, status: int = HTTPStatus.OK) -> PlatformError:
-    return PlatformError(Refusal.NOT_THE_PLATFORM, detail, status=int(status))
-
-
 def _same(row: Json, name: str, id: str) -> Json:
     """The row, if it is the one that was asked for."""
     if _plain(row.get(name)) != id:
-        raise _strange("Etsy answered about something else than was asked for.")
+        raise strange("Etsy answered about something else than was asked for.")
     return row
 
 
@@ -1277,7 +1260,7 @@ def _listed(rows: Sequence[Json], name: str) -> list[str]:
     try:
         return [_id(row.get(name)) for row in rows]
     except ValueError:
-        raise _strange("Etsy lists something without an id.") from None
+        raise strange("Etsy lists something without an id.") from None
 
 
 def _shown_ids(rows: Sequence[Json]) -> list[str]:
@@ -1286,22 +1269,6 @@ def _shown_ids(rows: Sequence[Json]) -> list[str]:
 
 def _shown(id: Any) -> str:
     return _plain(id)[:20] or "without an id"
-
-
-def _decode(body: bytes) -> Any:
-    """JSON without floats; a NaN is nothing. :class:`ValueError` for whatever else it is."""
-    try:
-        return json.loads(body.decode("utf-8-sig"), parse_float=str, parse_constant=lambda _: None)
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _is_int(value: Any) -> TypeGuard[int]:
@@ -1366,7 +1333,7 @@ class _Money(NamedTuple):
 
 def _money(value: Any) -> _Money | None:
     """``amount`` is a whole number of the ``divisor``-th part of the currency's unit."""
-    money = _dict(value)
+    money = as_dict(value)
     amount, divisor, currency = money.get("amount"), money.get("divisor"), _plain(money.get("currency_code"))
     if not (_is_int(amount) and _is_int(divisor) and abs(amount) < _LARGEST_AMOUNT and divisor in _PLACES):
         return None

@@ -40,6 +40,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
+from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, body_of, decoded, strange
 from shared.platforms.signatures import is_hex_hmac
 
 _API = "https://open-api.tiktokglobalshop.com"
@@ -297,17 +298,17 @@ class TikTokShop:
         """As the delivery's address names it; else the number of its type."""
         if delivery.path_topic:
             return delivery.path_topic
-        number = _body_or_nothing(delivery).get("type")
+        number = body_of(delivery).get("type")
         return str(number) if _is_int(number) and 0 <= number <= _LARGEST_TYPE else ""
 
     def event_id(self, delivery: Delivery) -> str:
         """What TikTok Shop calls the notification; empty where it has no name, as some have not."""
-        name = _plain(_body_or_nothing(delivery).get("tts_notification_id"))
+        name = _plain(body_of(delivery).get("tts_notification_id"))
         return name if _NAME.fullmatch(name) else ""
 
     def store_of(self, delivery: Delivery) -> str:
         """The shop's id, which every notification names."""
-        name = _plain(_body_or_nothing(delivery).get("shop_id"))
+        name = _plain(body_of(delivery).get("shop_id"))
         return name if _NAME.fullmatch(name) else ""
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:
@@ -315,14 +316,14 @@ class TikTokShop:
 
         The address names the topic, as TikTok Shop advises not to rely on the number alone.
         """
-        body = _decode(delivery.body)
+        body = decoded(delivery.body)
         if not isinstance(body, dict) or not _is_int(body.get("type")):
             raise ValueError("The body is no notification of TikTok Shop.")
         named = delivery.path_topic if delivery.path_topic in _TOPICS else None
         numbered = _TYPES.get(body["type"])
         if named and numbered and named != numbered:
             raise ValueError(f"{numbered} was delivered to the address of {named}.")
-        return _events(named or numbered or "", _dict(body.get("data")))
+        return _events(named or numbered or "", as_dict(body.get("data")))
 
     def reconcile(self, connection: Connection, delivery_url: str, secret: str, http: Http) -> Subscribed:  # noqa: ARG002
         """One address for each type, ending in its name.
@@ -416,7 +417,7 @@ class TikTokShop:
         if not _SECRET.fullmatch(refresh_token):
             raise PlatformError(Refusal.CREDENTIALS, "The store has no refresh token.")
         parameters = {"refresh_token": refresh_token, "grant_type": "refresh_token"}
-        return _tokens(_token_call(_app(connection), "refresh", parameters, http, now), now)
+        return _tokens(_token_call(app_of(connection, "TikTok Shop"), "refresh", parameters, http, now), now)
 
 
 def signature_of(
@@ -440,7 +441,7 @@ class _Api:
     """
 
     def __init__(self, connection: Connection, http: Http, now: datetime) -> None:
-        self._app = _app(connection)
+        self._app = app_of(connection, "TikTok Shop")
         self._http = http
         self._now = now
         self._token = connection.credentials.get("access_token", "")
@@ -474,12 +475,6 @@ class _Api:
         return self._cipher
 
 
-def _app(connection: Connection) -> App:
-    if connection.app is None:
-        raise PlatformError(Refusal.REQUEST, "There is no registration of an app at TikTok Shop.")
-    return connection.app
-
-
 class _Found(NamedTuple):
     """One page of a search."""
 
@@ -497,9 +492,9 @@ def _search(api: _Api, resource: Resource, size: int, token: str, query: Mapping
     data = api.call("POST", _SEARCHES[resource], {**query, **paging}, body)
     rows = _rows(data, resource.value, counted=True)
     total = data.get("total_count")
-    following = _text(data.get("next_page_token"))
+    following = as_text(data.get("next_page_token"))
     if following and following == token:
-        raise _strange("TikTok Shop gives the same page again.")
+        raise strange("TikTok Shop gives the same page again.")
     return _Found(rows, following, total if _is_int(total) and total >= len(rows) else None)
 
 
@@ -548,7 +543,7 @@ class _Place(NamedTuple):
     def search(self, api: _Api, resource: Resource, by: str, size: int) -> _Found | None:
         """What has the time called ``by`` in the window; ``None`` where its page token is refused, as an old one is."""
         if self.pages > _MOST_PAGES:
-            raise _strange("TikTok Shop's pages have no end.")
+            raise strange("TikTok Shop's pages have no end.")
         query, body = _window(resource, by, self.begin, self.begin + self._span)
         try:
             return _search(api, resource, size, self.token, query, body)
@@ -608,7 +603,7 @@ def _listed_id(row: Json) -> str:
     try:
         return _id(row.get("id"))
     except ValueError:
-        raise _strange("TikTok Shop lists something without an id.") from None
+        raise strange("TikTok Shop lists something without an id.") from None
 
 
 def _records(api: _Api, resource: Resource, rows: Sequence[Json]) -> tuple[list[Record], list[str]]:
@@ -643,7 +638,7 @@ def _whole_product(api: _Api, row: Json) -> Record | None:
 def _detail(api: _Api, id: str) -> Json:
     row = api.call("GET", f"/product/202309/products/{id}")
     if _plain(row.get("id")) != id:
-        raise _strange("TikTok Shop answered about another product.")
+        raise strange("TikTok Shop answered about another product.")
     return row
 
 
@@ -653,7 +648,7 @@ def _order_row(api: _Api, id: str) -> Json:
         raise PlatformError(Refusal.NOT_FOUND, f"TikTok Shop knows no order {id}.")
     row = next((row for row in rows if _plain(row.get("id")) == id), None)
     if row is None:
-        raise _strange("TikTok Shop answered about another order.")
+        raise strange("TikTok Shop answered about another order.")
     return row
 
 
@@ -665,7 +660,7 @@ def _order(row: Json) -> Record:
     """
     order_id = _id(row.get("id"))
     status = _required_text(row.get("status"))
-    payment = _dict(row.get("payment"))
+    payment = as_dict(row.get("payment"))
     created, updated = _times(row)
     body: Json = {
         "id": order_id,
@@ -674,10 +669,10 @@ def _order(row: Json) -> Record:
         "platformStatus": status,
         "total": _required_money(payment.get("total_amount")),
         "currency": _currency(payment.get("currency")),
-        "lines": _lines(_dicts(row.get("line_items")), is_cancelled=_is_cancelled(status)),
+        "lines": _lines(as_dicts(row.get("line_items")), is_cancelled=_is_cancelled(status)),
         "customer": _customer(row),
-        "shippingAddress": _address(_dict(row.get("recipient_address"))),
-        "note": _text(row.get("buyer_message")) or None,
+        "shippingAddress": _address(as_dict(row.get("recipient_address"))),
+        "note": as_text(row.get("buyer_message")) or None,
         "fees": [],
         "createdAt": short(created) if created else None,
         "updatedAt": short(updated),
@@ -714,7 +709,7 @@ def _kind(item: Json) -> tuple[str, ...]:
 
 def _bundle(item: Json) -> list[str]:
     """What a unit consists of where it is a bundle."""
-    parts = _dicts(item.get("combined_listing_skus"))[:_MOST_PARTS]
+    parts = as_dicts(item.get("combined_listing_skus"))[:_MOST_PARTS]
     return [f"{_plain(part.get('sku_id'))} x {_plain(part.get('sku_count'))}" for part in parts]
 
 
@@ -724,8 +719,8 @@ def _line(id: str, units: Sequence[str], item: Json) -> Json:
         "id": id,
         "productId": _id_or_none(item.get("product_id")),
         "variantId": _id_or_none(item.get("sku_id")),
-        "title": _text(item.get("product_name")),
-        "sku": _text(item.get("seller_sku")) or None,
+        "title": as_text(item.get("product_name")),
+        "sku": as_text(item.get("seller_sku")) or None,
         "quantity": len(units),
         "unitPrice": price,
         "total": format(Decimal(price) * len(units), "f"),
@@ -747,38 +742,38 @@ def _properties(units: Sequence[str], item: Json) -> Iterator[Json]:
 def _customer(row: Json) -> Json | None:
     """The buyer; name and e-mail are masked where TikTok ships."""
     customer_id = _plain(row.get("user_id"))
-    name = _text(_dict(row.get("recipient_address")).get("name")) or _text(row.get("buyer_nickname"))
-    email = _text(row.get("buyer_email"))
+    name = as_text(as_dict(row.get("recipient_address")).get("name")) or as_text(row.get("buyer_nickname"))
+    email = as_text(row.get("buyer_email"))
     if not (customer_id or name or email):
         return None
     return {"id": customer_id or None, "name": name or None, "email": email or None}
 
 
 def _address(given: Json) -> Json | None:
-    lines = [text for number in range(1, 5) if (text := _text(given.get(f"address_line{number}")))]
-    lines = lines or [_text(given.get("address_detail")) or _text(given.get("full_address"))]
+    lines = [text for number in range(1, 5) if (text := as_text(given.get(f"address_line{number}")))]
+    lines = lines or [as_text(given.get("address_detail")) or as_text(given.get("full_address"))]
     districts = _districts(given)
     parts = {
-        "name": _text(given.get("name")),
+        "name": as_text(given.get("name")),
         "company": "",
         "line1": lines[0],
         "line2": ", ".join(lines[1:]),
-        "city": _text(given.get("post_town")) or _first(districts, _CITY_LEVELS),
+        "city": as_text(given.get("post_town")) or _first(districts, _CITY_LEVELS),
         "region": _first(districts, _REGION_LEVELS),
-        "postalCode": _text(given.get("postal_code")),
-        "country": _text(given.get("region_code")),
+        "postalCode": as_text(given.get("postal_code")),
+        "country": as_text(given.get("region_code")),
     }
     if not any(parts.values()):
         return None
-    return {name: value or None for name, value in {**parts, "phone": _text(given.get("phone_number"))}.items()}
+    return {name: value or None for name, value in {**parts, "phone": as_text(given.get("phone_number"))}.items()}
 
 
 def _districts(given: Json) -> dict[str, str]:
     """The names of the administrative divisions, by the words for their levels and by the levels' codes."""
     found: dict[str, str] = {}
-    for district in _dicts(given.get("district_info")):
+    for district in as_dicts(given.get("district_info")):
         for level in ("address_level_name", "address_level"):
-            found.setdefault(_text(district.get(level)).lower(), _text(district.get("address_name")))
+            found.setdefault(as_text(district.get(level)).lower(), as_text(district.get("address_name")))
     return found
 
 
@@ -790,17 +785,17 @@ def _product(row: Json) -> Record:
     product_id = _id(row.get("id"))
     status = _product_status(row)
     created, updated = _times(row)
-    skus = _dicts(row.get("skus"))
+    skus = as_dicts(row.get("skus"))
     first = skus[0] if skus else {}
-    title = _text(row.get("title"))
+    title = as_text(row.get("title"))
     body: Json = {
         "id": product_id,
         "title": title,
         "status": _PRODUCT_STATUS.get(status, ProductStatus.OTHER).value,
         "platformStatus": status,
         "price": _price(first),
-        "currency": _text(_dict(first.get("price")).get("currency")) or None,
-        "sku": _text(first.get("seller_sku")) or None,
+        "currency": as_text(as_dict(first.get("price")).get("currency")) or None,
+        "sku": as_text(first.get("seller_sku")) or None,
         "imageUrl": _image(row),
         "url": None,
         "variants": [_variant(sku, title) for sku in skus],
@@ -812,30 +807,30 @@ def _product(row: Json) -> Record:
 
 def _product_status(row: Json) -> str:
     """An Indonesian product that is listed on Tokopedia alone has no other status than its there."""
-    elsewhere = _dicts(row.get("integrated_platform_statuses"))
-    return _text(row.get("status")) or (_text(elsewhere[0].get("status")) if elsewhere else "") or "UNKNOWN"
+    elsewhere = as_dicts(row.get("integrated_platform_statuses"))
+    return as_text(row.get("status")) or (as_text(elsewhere[0].get("status")) if elsewhere else "") or "UNKNOWN"
 
 
 def _image(row: Json) -> str | None:
-    images = _dicts(row.get("main_images"))
+    images = as_dicts(row.get("main_images"))
     urls = images[0].get("urls") if images else None
-    return (_text(urls[0]) or None) if isinstance(urls, list) and urls else None
+    return (as_text(urls[0]) or None) if isinstance(urls, list) and urls else None
 
 
 def _price(sku: Json) -> str | None:
     """The price that buyers see; sellers of other markets than their own have the other one only."""
-    price = _dict(sku.get("price"))
+    price = as_dict(sku.get("price"))
     return _money(price.get("sale_price")) or _money(price.get("tax_exclusive_price"))
 
 
 def _variant(sku: Json, title: str) -> Json:
     attributes = {
-        _text(each.get("name")): _text(each.get("value_name")) for each in _dicts(sku.get("sales_attributes"))
+        as_text(each.get("name")): as_text(each.get("value_name")) for each in as_dicts(sku.get("sales_attributes"))
     }
     return {
         "id": _id(sku.get("id")),
         "title": ", ".join(value for value in attributes.values() if value) or title,
-        "sku": _text(sku.get("seller_sku")) or None,
+        "sku": as_text(sku.get("seller_sku")) or None,
         "price": _price(sku),
         "inventoryQuantity": _stock(sku),
         "attributes": attributes,
@@ -844,20 +839,20 @@ def _variant(sku: Json, title: str) -> Json:
 
 def _stock(sku: Json) -> int | None:
     """What all warehouses have to ship at once."""
-    quantities = [each.get("quantity") for each in _dicts(sku.get("inventory"))]
+    quantities = [each.get("quantity") for each in as_dicts(sku.get("inventory"))]
     known = [each for each in quantities if _is_int(each) and abs(each) < _LARGEST_QUANTITY]
     return sum(known) if known else None
 
 
 def _identity(shop: Json, domain: str) -> Identity:
-    store_id, cipher = _plain(shop.get("id")), _text(shop.get("cipher"))
+    store_id, cipher = _plain(shop.get("id")), as_text(shop.get("cipher"))
     if not (_NAME.fullmatch(store_id) and _SECRET.fullmatch(cipher)):
-        raise _strange("TikTok Shop names a shop without id or cipher.")
+        raise strange("TikTok Shop names a shop without id or cipher.")
     return Identity(
         store_id=store_id,
         domain=domain,
-        store_name=_text(shop.get("name")) or None,
-        currency=_CURRENCIES.get(_text(shop.get("region"))),
+        store_name=as_text(shop.get("name")) or None,
+        currency=_CURRENCIES.get(as_text(shop.get("region"))),
         credentials={"shop_cipher": cipher},
     )
 
@@ -873,8 +868,8 @@ def _token_call(app: App, action: str, parameters: Mapping[str, str], http: Http
     envelope = _envelope(answer, now)
     code = envelope["code"]
     if not code and answer.status == HTTPStatus.OK:
-        return _dict(envelope.get("data"))
-    raise _token_refusal(answer, code, _text(envelope.get("message"))[:_LONGEST_MESSAGE], now)
+        return as_dict(envelope.get("data"))
+    raise _token_refusal(answer, code, as_text(envelope.get("message"))[:_LONGEST_MESSAGE], now)
 
 
 def _token_refusal(answer: Answer, code: int, message: str, now: datetime) -> PlatformError:
@@ -894,7 +889,7 @@ def _token_refusal(answer: Answer, code: int, message: str, now: datetime) -> Pl
 def _tokens(granted: Json, now: datetime) -> Tokens:
     access, renewed = (granted.get(name) for name in ("access_token", "refresh_token"))
     if not all(isinstance(each, str) and _SECRET.fullmatch(each) for each in (access, renewed)):
-        raise _strange("TikTok Shop's answer has no tokens.")
+        raise strange("TikTok Shop's answer has no tokens.")
     return Tokens(
         access_token=str(access),
         refresh_token=str(renewed),
@@ -926,7 +921,7 @@ def _missing_scopes(app: App, granted: Any) -> list[str]:
 def _subscriptions(api: _Api) -> dict[str, str]:
     """The addresses that there are, by type."""
     hooks = _rows(api.call("GET", _WEBHOOKS), "webhooks", counted=True)
-    return {_text(hook.get("event_type")): _text(hook.get("address")) for hook in hooks}
+    return {as_text(hook.get("event_type")): as_text(hook.get("address")) for hook in hooks}
 
 
 def _ours(there: Mapping[str, str], delivery_url: str) -> list[str]:
@@ -948,7 +943,7 @@ def _events(topic: str, data: Json) -> list[Event]:
 def _packed_orders(data: Json) -> list[str]:
     """The orders of the packages that changed, each once; a package may hold several orders."""
     ids = [data["order_id"]] if "order_id" in data else []
-    for package in _dicts(data.get("package_list")):
+    for package in as_dicts(data.get("package_list")):
         orders = package.get("order_id_list")
         ids += orders[:_MOST_PARTS] if isinstance(orders, list) else []
     if not ids:
@@ -956,28 +951,21 @@ def _packed_orders(data: Json) -> list[str]:
     return list(dict.fromkeys(_id(id) for id in ids))
 
 
-def _body_or_nothing(delivery: Delivery) -> Json:
-    try:
-        return _dict(_decode(delivery.body))
-    except ValueError:
-        return {}
-
-
 def _data(answer: Answer, now: datetime, *, is_read: bool) -> Json:
     envelope = _envelope(answer, now)
     code = envelope["code"]
     if code or not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        raise _refusal(answer, code, _text(envelope.get("message"))[:_LONGEST_MESSAGE], now)
+        raise _refusal(answer, code, as_text(envelope.get("message"))[:_LONGEST_MESSAGE], now)
     data = envelope.get("data")
     if is_read and not isinstance(data, dict):
-        raise _strange("TikTok Shop's answer has no data.", answer.status)
-    return _dict(data)
+        raise strange("TikTok Shop's answer has no data.", answer.status)
+    return as_dict(data)
 
 
 def _envelope(answer: Answer, now: datetime) -> Json:
     """What all answers have around their data: ``code`` tells of success, not the HTTP status."""
     try:
-        envelope = _decode(answer.body)
+        envelope = decoded(answer.body)
     except ValueError:
         envelope = None
     if isinstance(envelope, dict) and _is_int(envelope.get("code")):
@@ -986,7 +974,7 @@ def _envelope(answer: Answer, now: datetime) -> Json:
         raise _throttled(answer, now)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise PlatformError(Refusal.TRANSIENT, f"TikTok Shop failed with {answer.status}.", status=answer.status)
-    raise _strange("TikTok Shop answered with something else than it does.", answer.status)
+    raise strange("TikTok Shop answered with something else than it does.", answer.status)
 
 
 def _refusal(answer: Answer, code: int, message: str, now: datetime) -> PlatformError:
@@ -1031,54 +1019,27 @@ def _retry_at(wait: str, now: datetime) -> datetime | None:
         return None
 
 
-def _strange(detail: str, status: int = HTTPStatus.OK) -> PlatformError:
-    return PlatformError(Refusal.NOT_THE_PLATFORM, detail, status=int(status))
-
-
-def _decode(body: bytes) -> Any:
-    """JSON without floats; a NaN is nothing. :class:`ValueError` for whatever else it is."""
-    try:
-        return json.loads(body.decode("utf-8-sig"), parse_float=str, parse_constant=lambda _: None)
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
-
-
 def _rows(data: Json, name: str, *, counted: bool = False) -> list[Json]:
     """The rows of that name; where they are ``counted``, none need be there when the count is nothing."""
     rows = data.get(name)
     if rows is None and counted and not data.get("total_count"):
         return []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _strange("TikTok Shop answered with something else than a list.")
+        raise strange("TikTok Shop answered with something else than a list.")
     return rows
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _text(value: Any) -> str:
-    """Text that can be stored: JSON may carry half a surrogate pair, UTF-8 may not."""
-    if not isinstance(value, str):
-        return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
-
-
 def _plain(value: Any) -> str:
     """Text of a text, a number or a truth."""
-    return str(value) if isinstance(value, int) else _text(value)
+    return str(value) if isinstance(value, int) else as_text(value)
 
 
 def _required_text(value: Any) -> str:
-    text = _text(value)
+    text = as_text(value)
     if not text:
         raise ValueError("a field is missing")
     return text

@@ -37,6 +37,7 @@ from shared.platforms.base import (
     Subscribed,
     Verdict,
 )
+from shared.platforms.reading import as_dict, as_dicts, as_text
 from shared.platforms.signatures import is_base64_hmac
 
 _TOPICS = tuple(
@@ -97,7 +98,7 @@ _DATE_HEADER = "%a, %d %b %Y %H:%M:%S GMT"
 
 
 class WooCommerce:
-    """Fits Platform, ReceivesWebhooks, ManagesSubscriptions and GuidedGrant."""
+    """Fits Platform, ShowsNewest, ReceivesWebhooks, ManagesSubscriptions and GuidedGrant."""
 
     name = PlatformName.WOO_COMMERCE
     credential_sets = (frozenset({"api_key", "api_secret"}),)
@@ -115,8 +116,8 @@ class WooCommerce:
         return Identity(
             store_id=_own_address(index, connection.domain),
             domain=connection.domain,
-            store_name=_text(index.get("name")) or None,
-            currency=_text(currency) or None,
+            store_name=as_text(index.get("name")) or None,
+            currency=as_text(currency) or None,
             timezone=_timezone(index),
             scopes=frozenset({"read_write"}),
         )
@@ -224,7 +225,7 @@ class WooCommerce:
         missing = dict.fromkeys(_TOPICS)
         repaired = removed = kept = 0
         for hook in _our_webhooks(api, delivery_url):
-            topic = _text(hook.get("topic"))
+            topic = as_text(hook.get("topic"))
             place = f"webhooks/{_checked_id(hook.get('id'))}"
             if topic not in missing:
                 api.delete(place)
@@ -391,7 +392,7 @@ class _Api:
                 f"The store answered {status} with a page: a firewall may stop us.",
             )
         else:
-            refusal, detail = _meaning(status, _error_code(error), _text(error.get("message")), method)
+            refusal, detail = _meaning(status, _error_code(error), as_text(error.get("message")), method)
         if self._key in detail or self._secret in detail:
             detail = "The store refused our request."
         return PlatformError(refusal, detail, status=status, retry_at=retry_at)
@@ -558,7 +559,7 @@ def _records(api: _Api, resource: Resource, rows: Sequence[Json]) -> tuple[list[
         try:
             records.append(_record(api, resource, row))
         except ValueError:
-            bad.append(_text(str(row.get("id")))[:20])
+            bad.append(as_text(str(row.get("id")))[:20])
         except PlatformError as error:
             # One product that the store cannot show must not stop all others for ever.
             if error.status is None or not _is_size_to_blame(error):
@@ -601,16 +602,16 @@ def _order(row: Json) -> Record:
     created, updated = _times(row)
     body: Json = {
         "id": order_id,
-        "number": _text(row.get("number")) or order_id,
+        "number": as_text(row.get("number")) or order_id,
         "status": _ORDER_STATUS.get(status, OrderStatus.OTHER).value,
         "platformStatus": status,
         "total": _required_money(row.get("total")),
         "refundedTotal": _refunded(row.get("refunds")),
         "currency": currency,
-        "lines": [_line(line) for line in _dicts(row.get("line_items"))],
+        "lines": [_line(line) for line in as_dicts(row.get("line_items"))],
         "customer": _customer(row),
         "shippingAddress": _address(row),
-        "note": _text(row.get("customer_note")) or None,
+        "note": as_text(row.get("customer_note")) or None,
         "fees": [
             {"type": "payment", "name": name.strip("_"), "amount": amount, "currency": currency}
             for name, amount in _payment_fees(row)
@@ -626,28 +627,28 @@ def _line(line: Json) -> Json:
         "id": _id(line.get("id")),
         "productId": _id_or_none(line.get("product_id")),
         "variantId": _id_or_none(line.get("variation_id")),
-        "title": _text(line.get("name")),
-        "sku": _text(line.get("sku")) or None,
+        "title": as_text(line.get("name")),
+        "sku": as_text(line.get("sku")) or None,
         "quantity": _quantity(line.get("quantity")),
         "unitPrice": _money(line.get("price")),
         "total": _required_money(line.get("total")),
         "properties": [
             {"name": _shown(meta, "key"), "value": _shown(meta, "value")}
-            for meta in _dicts(line.get("meta_data"))
-            if not _text(meta.get("key")).startswith("_")
+            for meta in as_dicts(line.get("meta_data"))
+            if not as_text(meta.get("key")).startswith("_")
         ],
     }
 
 
 def _shown(meta: Json, what: str) -> str:
     value = meta.get(f"display_{what}", meta.get(what))
-    return _text(value) if isinstance(value, str) else _text(json.dumps(value, ensure_ascii=False))
+    return as_text(value) if isinstance(value, str) else as_text(json.dumps(value, ensure_ascii=False))
 
 
 def _customer(row: Json) -> Json | None:
-    billing = _dict(row.get("billing"))
+    billing = as_dict(row.get("billing"))
     name = _full_name(billing)
-    email = _text(billing.get("email"))
+    email = as_text(billing.get("email"))
     customer_id = _id_or_none(row.get("customer_id"))
     if not (customer_id or name or email):
         return None
@@ -655,36 +656,36 @@ def _customer(row: Json) -> Json | None:
 
 
 def _full_name(address: Json) -> str:
-    return f"{_text(address.get('first_name'))} {_text(address.get('last_name'))}".strip()
+    return f"{as_text(address.get('first_name'))} {as_text(address.get('last_name'))}".strip()
 
 
 def _address(row: Json) -> Json | None:
-    given = _dict(row.get("shipping"))
+    given = as_dict(row.get("shipping"))
     parts = {
         "name": _full_name(given),
-        "company": _text(given.get("company")),
-        "line1": _text(given.get("address_1")),
-        "line2": _text(given.get("address_2")),
-        "city": _text(given.get("city")),
-        "region": _text(given.get("state")),
-        "postalCode": _text(given.get("postcode")),
-        "country": _text(given.get("country")),
+        "company": as_text(given.get("company")),
+        "line1": as_text(given.get("address_1")),
+        "line2": as_text(given.get("address_2")),
+        "city": as_text(given.get("city")),
+        "region": as_text(given.get("state")),
+        "postalCode": as_text(given.get("postcode")),
+        "country": as_text(given.get("country")),
     }
     if not any(parts.values()):
         return None
-    phone = _text(given.get("phone")) or _text(_dict(row.get("billing")).get("phone"))
+    phone = as_text(given.get("phone")) or as_text(as_dict(row.get("billing")).get("phone"))
     return {name: value or None for name, value in {**parts, "phone": phone}.items()}
 
 
 def _payment_fees(row: Json) -> Iterator[tuple[str, str]]:
-    for meta in _dicts(row.get("meta_data")):
+    for meta in as_dicts(row.get("meta_data")):
         amount = _money(meta.get("value")) if meta.get("key") in _FEES else None
         if amount is not None:
             yield meta["key"], amount
 
 
 def _refunded(refunds: Any) -> str | None:
-    totals = [_required_money(refund.get("total")) for refund in _dicts(refunds)]
+    totals = [_required_money(refund.get("total")) for refund in as_dicts(refunds)]
     return format(-sum(map(Decimal, totals), Decimal(0)), "f") if totals else None
 
 
@@ -693,18 +694,18 @@ def _product(row: Json, variations: Sequence[Json] | None, currency: str | None)
     product_id = _id(row.get("id"))
     status = _required_text(row.get("status"))
     created, updated = _times(row)
-    images = _dicts(row.get("images"))
+    images = as_dicts(row.get("images"))
     variants = [_variant(variation) for variation in (variations if variations is not None else [row])]
     body: Json = {
         "id": product_id,
-        "title": _text(row.get("name")),
+        "title": as_text(row.get("name")),
         "status": _PRODUCT_STATUS.get(status, ProductStatus.OTHER).value,
         "platformStatus": status,
         "price": _money(row.get("price")),
         "currency": currency,
-        "sku": _text(row.get("sku")) or None,
-        "imageUrl": (_text(images[0].get("src")) or None) if images else None,
-        "url": _text(row.get("permalink")) or None,
+        "sku": as_text(row.get("sku")) or None,
+        "imageUrl": (as_text(images[0].get("src")) or None) if images else None,
+        "url": as_text(row.get("permalink")) or None,
         "variants": variants,
         "createdAt": short(created) if created else None,
         "updatedAt": short(updated),
@@ -715,14 +716,14 @@ def _product(row: Json, variations: Sequence[Json] | None, currency: str | None)
 def _variant(row: Json) -> Json:
     # A product's own attributes list the options there are; a variation's say which one it is.
     attributes = {
-        _text(attribute.get("name")): _text(attribute.get("option"))
-        for attribute in _dicts(row.get("attributes"))
+        as_text(attribute.get("name")): as_text(attribute.get("option"))
+        for attribute in as_dicts(row.get("attributes"))
         if "option" in attribute
     }
     return {
         "id": _id(row.get("id")),
-        "title": ", ".join(attributes.values()) or _text(row.get("name")),
-        "sku": _text(row.get("sku")) or None,
+        "title": ", ".join(attributes.values()) or as_text(row.get("name")),
+        "sku": as_text(row.get("sku")) or None,
         "price": _money(row.get("price")),
         "inventoryQuantity": _quantity(row.get("stock_quantity")),
         "attributes": attributes,
@@ -848,7 +849,7 @@ def _own_address(index: Json, domain: str) -> str:
 
     Otherwise any site could pass for another by naming its address. The scheme and ``www.`` may differ.
     """
-    home = _text(index.get("home"))
+    home = as_text(index.get("home"))
     try:
         own = normal_origin(re.sub(r"\Ahttp://", "https://", home)).removeprefix("https://")
     except ValueError:
@@ -862,7 +863,7 @@ def _timezone(index: Json) -> str:
     """An IANA name; a site may have a bare offset instead, of which whole hours have names."""
     from zoneinfo import ZoneInfo  # the webhook receiver, which loads this, needs none
 
-    named = _text(index.get("timezone_string"))
+    named = as_text(index.get("timezone_string"))
     try:
         return ZoneInfo(named).key
     except (KeyError, ValueError, OSError):
@@ -914,23 +915,8 @@ def _id_or_none(value: Any) -> str | None:
     return _id(value) if value else None
 
 
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    """Text that can be stored: JSON may carry half a surrogate pair, UTF-8 may not."""
-    if not isinstance(value, str):
-        return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
-
-
 def _required_text(value: Any) -> str:
-    text = _text(value)
+    text = as_text(value)
     if not text:
         raise ValueError("a field is missing")
     return text

@@ -234,6 +234,25 @@ def test_delivery_is_listed_and_can_be_replayed(user: User, shop: Shop, store: J
     until(again, "the replay was not processed")
 
 
+def test_deliveries_of_a_time_are_replayed_together(user: User, shop: Shop, store: Json) -> None:
+    path = f"/stores/{store['id']}/deliveries"
+    shop.act("PUT", f"/products/{shop.simple_products()[1]}", price="4.32")
+    until(lambda: any(each["outcome"] == "PROCESSED" for each in user.all(path)), "no delivery was processed")
+    known = {each["id"] for each in user.all(path) if each["outcome"] == "PROCESSED"}
+
+    answer = ok(user.http.post(f"{path}/replay", json={"since": store["createdAt"], "outcome": "PROCESSED"}))
+
+    assert answer["queued"] >= len(known)
+    until(
+        lambda: all(
+            each["cause"] == "What we have is as new." and each["outcome"] == "PROCESSED"
+            for each in user.all(path)
+            if each["id"] in known
+        ),
+        "the replay was not processed",
+    )
+
+
 def test_same_idempotency_key_gives_the_same_answer(stack: Deployment, user: User) -> None:
     shop = stack.open_shop()
     headers = {"idempotency-key": f"key-of-{shop.name}"}

@@ -85,6 +85,24 @@ def amazon(stack: Deployment, name: str) -> Seller:
     return Seller(stack, "AMAZON", f"/_sandbox/amazon/sellers/{name}", "https://www.amazon.com")
 
 
+def etsy(stack: Deployment, name: str) -> Seller:
+    """A small Etsy shop whose seller approves at once; the webhooks' address is entered by hand."""
+    ok(stack.sandbox.post("/_sandbox/etsy/shops", json={"name": name, "seed": 6, "products": 6, "orders": 8}))
+    public = stack.endpoints["https"]
+    settings = {"approve": name, "redirect_uris": [f"{public}/authorizations/ETSY/callback"]}
+    ok(stack.sandbox.put("/_sandbox/etsy/settings", json=settings))
+    ok(stack.sandbox.put("/_sandbox/etsy/webhooks", json={"endpoints": [{"url": f"{public}/webhooks/ETSY"}]}))
+    return Seller(stack, "ETSY", f"/_sandbox/etsy/shops/{name}", None)
+
+
+def ebay(stack: Deployment, name: str) -> Seller:
+    """A small eBay seller who approves at once."""
+    ok(stack.sandbox.post("/_sandbox/ebay/sellers", json={"name": name, "seed": 6, "products": 6, "orders": 8}))
+    back = f"{stack.endpoints['https']}/authorizations/EBAY/callback"
+    ok(stack.sandbox.put("/_sandbox/ebay/settings", json={"approve": name, "return_address": back}))
+    return Seller(stack, "EBAY", f"/_sandbox/ebay/sellers/{name}", None)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def registered(stack: Deployment) -> None:
     """Our registrations are secrets, to be looked for at the end."""
@@ -102,7 +120,7 @@ def _view(user: User, store: Json) -> Json:
     return ok(user.http.get(f"/stores/{store['id']}"))
 
 
-@pytest.mark.parametrize("open_shop", [shopify, tiktok, amazon])
+@pytest.mark.parametrize("open_shop", [shopify, tiktok, amazon, etsy])
 def test_a_store_is_connected_synced_and_kept_current(stack: Deployment, user: User, open_shop: Any) -> None:
     seller = open_shop(stack, f"life-{open_shop.__name__}")
 
@@ -114,7 +132,8 @@ def test_a_store_is_connected_synced_and_kept_current(stack: Deployment, user: U
         seller.platform,
     )
     assert store["tokenExpiresAt"] > store["createdAt"]
-    assert store["reauthorizeBy"] > store["tokenExpiresAt"]
+    told = seller.platform != "ETSY"  # which does not say when a grant ends that is used
+    assert store["reauthorizeBy"] > store["tokenExpiresAt"] if told else store["reauthorizeBy"] is None
     until(lambda: seller.agrees(user, store), "the copy differs")
     order = next(iter(seller.live("orders")))
     shown = ok(user.http.get(f"/stores/{store['id']}/orders/{order.rpartition('/')[2]}"))
@@ -249,3 +268,54 @@ def test_a_shop_to_be_erased_is_removed_with_evidence(stack: Deployment, user: U
     kept = {f"{stack.endpoints['stack']}-{table}" for table in ("privacy-requests", "authorizations")}
     until(lambda: stack.rows_about(store["id"]).keys() <= kept, "rows of the store are left")
     assert until(lambda: stack.events(store, "privacy.requested"), "it was not announced")[0]["kind"] == "erase_store"
+
+
+def test_what_ebay_announces_is_proved_by_its_own_keys_and_carried_out(stack: Deployment, user: User) -> None:
+    seller = ebay(stack, "announced")
+    store = seller.connect(user, settings={"syncInterval": 86_400})
+    answer = stack.aws("lambda").invoke(FunctionName=stack.physical("ReconcileAppsFunction"), Payload=b"{}")
+    assert "FunctionError" not in answer
+    sku = seller.act("GET", "/truth")["products"][0]["id"]
+
+    def orders() -> dict[str, Json]:
+        return user.records(store, "orders")
+
+    before = set(orders())
+    seller.act("POST", "/orders", lines=[{"sku": sku, "quantity": 1}], buyer="buyer-to-go")
+    [ordered] = until(lambda: set(orders()) - before, "the notification did not arrive")
+    assert orders()[ordered]["customer"]
+    stack.note_secrets()
+
+    ok(stack.sandbox.post("/_sandbox/ebay/deletions", json={"username": "buyer-to-go", "userId": "buyerToGo1"}))
+    until(lambda: orders()[ordered]["customer"] is None, "the buyer was not erased")
+
+    seller.act("POST", "/revoke", reason="REVOKED_BY_USER")
+    until(lambda: _view(user, store)["status"] == "DISCONNECTED", "the revocation was not noticed")
+
+
+def test_who_bought_at_amazon_is_erased_when_the_time_is_up(stack: Deployment, user: User) -> None:
+    seller = amazon(stack, "expiring")
+    store = seller.connect(user)
+    seller.act("POST", "/orders")
+
+    def with_buyer() -> list[str]:
+        return [id for id, order in user.records(store, "orders").items() if order["customer"]]
+
+    orders = until(with_buyer, "no order has a buyer")
+    table = f"{stack.endpoints['stack']}-orders"
+    for id in orders:
+        stack.aws("dynamodb").update_item(
+            TableName=table,
+            Key={"store_id": {"S": store["id"]}, "id": {"S": id}},
+            UpdateExpression="SET personal_until = :past",
+            ExpressionAttributeValues={":past": {"S": "2026-01-01T00:00:00.000000Z"}},
+        )
+    assert with_buyer() == []
+
+    answer = stack.aws("lambda").invoke(FunctionName=stack.physical("ExpirePersonalDataFunction"), Payload=b"{}")
+
+    assert "FunctionError" not in answer
+    for id in orders:
+        row = stack.row("orders", store_id=store["id"], id=id)
+        assert row["erased"] == {"BOOL": True}
+        assert "personal_until" not in row

@@ -119,5 +119,5 @@ def test_no_dead_letter_is_left(stack: Deployment) -> None:
         for name, url in queues.items()
     }
 
-    assert len(left) == 4
+    assert len(left) == 5
     assert set(left.values()) == {"0"}

@@ -346,9 +346,7 @@ class _Root:
         return {"app": None, "userErrors": self._shop.user_errors.get("uninstall", [])}
 
 
-def _found(
-    rows: list[Json], query: str, sort: str, children: str, *, reverse: bool, **paging: Any
-) -> Json:
+def _found(rows: list[Json], query: str, sort: str, children: str, *, reverse: bool, **paging: Any) -> Json:
     name = {"UPDATED_AT": "updatedAt", "CREATED_AT": "createdAt", "ID": "id"}[sort]
     kept = sorted(rows, key=lambda row: (row[name] if name != "id" else 0, _number(row)), reverse=reverse)
     for term, since in _TIME.findall(query):

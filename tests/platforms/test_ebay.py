@@ -79,6 +79,11 @@ SPOKEN = ("PRD-local-secret", "#access", "#refresh", "#application", "one-time-c
 VECTORS = vectors_of(PlatformName.EBAY)
 
 
+@pytest.fixture(autouse=True)
+def _no_token_of_the_app():
+    ebay.forget_app_tokens()
+
+
 def reply(content: Any = None, status: int = 200, **headers: str) -> Answer:
     body = b"" if content is None else content if isinstance(content, bytes) else json.dumps(content).encode()
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
@@ -1778,3 +1783,38 @@ def test_an_answer_with_one_odd_value_gives_a_platform_error_or_what_can_be_stor
     answer = Answer(200, {}, json.dumps(content).encode("utf-8", "surrogatepass"))
 
     storable(outcome(lambda: CALLS[name](Fixed(answer))))
+
+
+# The app's own token, of which there are few in a day
+
+
+def tokens_asked(account):
+    return sum(b"client_credentials" in (asked.content or b"") for asked in account.asked)
+
+
+def test_the_apps_token_is_kept_for_all_calls_as_long_as_it_is_good():
+    account = Account()
+    for minutes in (0, 1, 100, 116, 117, 230):
+        ADAPTER.fetch_key(APP, "kid-1", account, NOW + timedelta(minutes=minutes))
+
+    assert tokens_asked(account) == 2
+
+
+def test_a_token_of_the_app_that_is_refused_is_not_used_again():
+    account = Account()
+    ADAPTER.fetch_key(APP, "kid-1", account, NOW)
+    account.before = lambda *_: error(401, 1001)
+    refusal(lambda: ADAPTER.fetch_key(APP, "kid-1", account, NOW))
+    account.before = None
+
+    assert ADAPTER.fetch_key(APP, "kid-1", account, NOW)
+    assert tokens_asked(account) == 2
+
+
+def test_after_its_secret_was_changed_the_app_has_another_token():
+    account = Account()
+    account.before = lambda _, asked: reply({"access_token": APP_TOKEN, "expires_in": 7200}) if asked.content else None
+    for app in (APP, APP._replace(client_secret="another"), APP):
+        ADAPTER.fetch_key(app, "kid-1", account, NOW)
+
+    assert tokens_asked(account) == 2

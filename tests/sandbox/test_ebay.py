@@ -187,6 +187,11 @@ def error_of(answer: httpx.Response) -> tuple[int, int]:
     return answer.status_code, answer.json()["errors"][0]["errorId"]
 
 
+@pytest.fixture(autouse=True)
+def _no_token_of_the_app() -> None:
+    ebay.forget_app_tokens()
+
+
 @pytest.fixture
 def web(clock: Any) -> Iterator[Web]:
     """A platform with one seller, connected."""

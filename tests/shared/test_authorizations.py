@@ -327,7 +327,7 @@ def test_a_store_of_another_platform_is_not_reconnected_here():
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"platform": "ETSY"}, problems.PlatformUnavailable),
+        ({"platform": "ETSY", "domain": None}, problems.PlatformUnavailable),
         ({"platform": "CUSTOM"}, problems.PlatformUnavailable),
         ({"domain": None}, problems.AddressRefused),
         ({"domain": "http://shop.example.com"}, problems.AddressRefused),

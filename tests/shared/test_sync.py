@@ -564,18 +564,33 @@ def test_a_run_leaves_time_for_the_others_of_its_message(aws, platform, now, mon
     assert deadlines == [now + sync.FAIR_SHARE, now + sync.FAIR_SHARE, far]
 
 
-def test_a_first_import_shows_the_newest_orders_first_and_how_far_it_is(store, platform, now, monkeypatch):
+class ShowsNewest(FakePlatform):
+    """Of a class of its own: what a class fits is remembered."""
+
+    def newest_orders(self, *_):
+        self._called("newest_orders")
+        return [max(self.shop[Resource.ORDERS].values(), key=lambda order: order.updated_at)]
+
+
+@pytest.mark.parametrize("waits", [0, 3])
+def test_a_first_import_shows_the_newest_orders_first_and_how_far_it_is(store, now, monkeypatch, waits):
+    platform = ShowsNewest()
+    monkeypatch.setattr(platforms, "PLATFORMS", {PlatformName.WOO_COMMERCE: platform})
     for number in range(6):
         platform.put(Resource.ORDERS, str(number), now - timedelta(days=6 - number))
-    newest = [platform.shop[Resource.ORDERS]["5"]]
-    monkeypatch.setattr(FakePlatform, "newest_orders", lambda *_: newest, raising=False)
-    seen = []
+    seen, clock_ = [], Clock(now)
+    limits = iter([bool(waits)])
 
     def look(call):
+        if call == "newest_orders" and next(limits, False):
+            wait = clock_.time + timedelta(seconds=waits)
+            raise PlatformError(Refusal.RATE_LIMITED, "429", status=429, retry_at=wait)
         seen.append((call, set(records.live_ids(store.id, Resource.ORDERS)), sync.progress(state_of(store), now)))
 
     platform.before = look
-    ended = sync.run(store.id, NoHttp(), Clock(now), now + timedelta(minutes=10))
+    ended = sync.run(
+        store.id, NoHttp(), clock_, now + timedelta(minutes=10), pause=lambda seconds: clock_.advance(seconds=seconds)
+    )
 
     first, second = [each for each in seen if each[0] == "fetch orders"][:2]
     assert first[1] == {"5"}

@@ -483,8 +483,8 @@ class Queue:
 def test_a_checkpoint_before_its_records_is_found(lives, monkeypatch):
     fetch = sync._Work._fetch
 
-    def planted(self, resource, observed_at):
-        page = fetch(self, resource, observed_at)
+    def planted(self, resource):
+        page = fetch(self, resource)
         self.cursors[resource] = dict(page.cursor)
         self._checkpoint()
         return page

@@ -57,6 +57,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from infra.local.sandbox import faults
+from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
 from infra.local.sandbox.faults import Fault, Faults
 
 Json = dict[str, Any]
@@ -137,10 +138,6 @@ _SPOILS: dict[Break, Callable[[Json], None]] = {
     Break.NUMBER_IDS: _number_ids,
 }
 """What a rule that is broken does to a record."""
-
-
-class NoSuch(Exception):
-    """What the order names does not exist."""
 
 
 class _Refused(Exception):
@@ -715,20 +712,6 @@ def _routes(platform: Custom) -> list[Route]:
     return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
 
 
-def answered(order: Callable[[Request], Awaitable[Json]], status: int) -> Callable[[Request], Awaitable[Response]]:
-    """An order of a control API as an endpoint: what is wrong with it is 400, what does not exist 404."""
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            return _json(await order(request), status)
-        except NoSuch as missing:
-            return _json({"error": str(missing)}, 404)
-        except (ValueError, TypeError, KeyError, AttributeError) as wrong:
-            return _json({"error": f"{type(wrong).__name__}: {wrong}"}, 400)
-
-    return endpoint
-
-
 class _Control:
     """What the control API does."""
 
@@ -850,17 +833,3 @@ def _kind(request: Request) -> str:
     if kind not in _KINDS:
         raise NoSuch(f"There are {' and '.join(_KINDS)}; no {kind}.")
     return kind
-
-
-async def json_body(request: Request) -> Json:
-    """What an order says, nothing where it has no body."""
-    text = await request.body()
-    body: Any = json.loads(text) if text else {}
-    if not isinstance(body, dict):
-        raise TypeError("The body is no JSON object.")
-    return body
-
-
-def sent_json(sent: Sent) -> Json:
-    """A delivery as the control API shows it."""
-    return {**asdict(sent), "body": sent.body.decode()}

@@ -43,7 +43,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.routing import Route
 
-from infra.local.sandbox.custom import NoSuch, Weather, answered, json_body, sent_json
+from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
+from infra.local.sandbox.custom import Weather
 from infra.local.sandbox.ebay_notifications import Key
 from infra.local.sandbox.ebay_seller import Json, Seller
 from infra.local.sandbox.faults import Fault

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infra.local.sandbox.custom import Sent, Weather, encode, json_body
+from infra.local.sandbox.control_answers import json_body
+from infra.local.sandbox.custom import Sent, Weather, encode
 from infra.local.sandbox.ebay_seller import Json, time_text
 
 REPEATED_AFTER = (60, 300, 900, 3_600, 10_800, 21_600, 43_200)

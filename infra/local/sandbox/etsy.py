@@ -34,7 +34,7 @@ from infra.local.sandbox.faults import Faults
 from infra.local.sandbox.tiktok_seller import Json
 
 KEYSTRING = "storelinklocaletsy"
-SHARED_SECRET = "etsylocal0"  # noqa: S105 -- the local stack's, good for nothing else
+SHARED_SECRET = "etsy-local-shared-secret"  # noqa: S105 -- the local stack's, good for nothing else
 REDIRECT_URI = "https://localhost:8701/authorizations/ETSY/callback"
 SCOPES = ("shops_r", "listings_r", "transactions_r", "email_r", "listings_w", "shops_w", "transactions_w")
 

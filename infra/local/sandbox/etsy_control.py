@@ -44,7 +44,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.routing import Route
 
-from infra.local.sandbox.custom import Calls, NoSuch, Weather, answered, json_body, sent_json
+from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
+from infra.local.sandbox.custom import Calls, Weather
 from infra.local.sandbox.etsy_shop import Shop
 from infra.local.sandbox.etsy_webhooks import Endpoint
 from infra.local.sandbox.faults import Fault

@@ -45,19 +45,17 @@ DELETE {shop}/faults                      clear them
 ====== ================================== ==============================================================
 """
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
 from infra.local.sandbox.faults import Fault
 from infra.local.sandbox.shopify_shop import Json, Order, Product, Sizes, gid, money, number_of, utc
 from infra.local.sandbox.shopify_tokens import Rules
-from infra.local.sandbox.shopify_webhooks import Sent
 from infra.local.sandbox.woo_webhooks import Weather
 from infra.local.sandbox.woocommerce import Traffic
 
@@ -67,10 +65,6 @@ if TYPE_CHECKING:
 _ROOT = "/_sandbox/shopify"
 _OVERLAP = 3600
 """So long webhooks are signed with the old client secret."""
-
-
-class _NoSuch(Exception):
-    """What the order names does not exist."""
 
 
 def routes(shopify: "Shopify") -> list[Route]:
@@ -110,19 +104,7 @@ def routes(shopify: "Shopify") -> list[Route]:
         ("POST", f"{shop}/faults", control.order_fault, 201),
         ("DELETE", f"{shop}/faults", control.clear_faults, 200),
     ]
-    return [Route(path, _answered(order, status), methods=[method]) for method, path, order, status in table]
-
-
-def _answered(order: Callable[[Request], Awaitable[Json]], status: int) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return JSONResponse(await order(request), status)
-        except _NoSuch as missing:
-            return JSONResponse({"error": str(missing)}, 404)
-        except (ValueError, TypeError, KeyError) as wrong:
-            return JSONResponse({"error": f"{type(wrong).__name__}: {wrong}"}, 400)
-
-    return endpoint
+    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
 
 
 class _Control:
@@ -137,7 +119,7 @@ class _Control:
         return {"app": told, "shops": list(self._shopify.sites)}
 
     async def change_app(self, request: Request) -> Json:
-        wish, app = await _body(request), self._shopify.app
+        wish, app = await json_body(request), self._shopify.app
         app.compliance_url = str(wish.get("compliance_url", app.compliance_url))
         app.redirects = tuple(wish.get("redirects", app.redirects))
         if "client_secret" in wish:
@@ -145,7 +127,7 @@ class _Control:
         return await self.overview(request)
 
     async def open(self, request: Request) -> Json:
-        wish = await _body(request)
+        wish = await json_body(request)
         sizes = {field.name: wish.pop(field.name) for field in fields(Sizes) if field.name in wish}
         approve = bool(wish.pop("auto_approve", False))
         site = self._shopify.open(str(wish.pop("name")), sizes=Sizes(**sizes), **wish)
@@ -188,7 +170,7 @@ class _Control:
 
     async def deliveries(self, request: Request) -> Json:
         webhooks = self._site(request).webhooks
-        return {"sent": _sent_json(webhooks.sent), "waiting": webhooks.waiting}
+        return {"sent": [sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
 
     async def forget_deliveries(self, request: Request) -> Json:
         self._site(request).webhooks.sent.clear()
@@ -197,26 +179,26 @@ class _Control:
     async def deliver(self, request: Request) -> Json:
         site = self._site(request)
         site.bulk.advance(1.0)
-        sent = await site.webhooks.deliver(Weather(**await _body(request)))
-        return {"sent": _sent_json(sent), "waiting": site.webhooks.waiting}
+        sent = await site.webhooks.deliver(Weather(**await json_body(request)))
+        return {"sent": [sent_json(one) for one in sent], "waiting": site.webhooks.waiting}
 
     async def pause(self, request: Request) -> Json:
         site = self._site(request)
-        site.webhooks.paused = bool((await _body(request))["paused"])
+        site.webhooks.paused = bool((await json_body(request))["paused"])
         return {"paused": site.webhooks.paused}
 
     async def create_order(self, request: Request) -> Json:
         site = self._site(request)
-        return _order_json(site, site.shop.create_order(await _body(request)))
+        return _order_json(site, site.shop.create_order(await json_body(request)))
 
     async def change_order(self, request: Request) -> Json:
         site, order = self._order(request)
-        site.shop.update_order(order, await _body(request))
+        site.shop.update_order(order, await json_body(request))
         return _order_json(site, order)
 
     async def act_on_order(self, request: Request) -> Json:
         site, order = self._order(request)
-        shop, body = site.shop, await _body(request)
+        shop, body = site.shop, await json_body(request)
         acts: dict[str, Callable[[], object]] = {
             "cancel": lambda: shop.cancel_order(order, str(body.get("reason", "CUSTOMER"))),
             "delete": lambda: shop.delete_order(order),
@@ -230,11 +212,11 @@ class _Control:
         return _order_json(site, order)
 
     async def create_product(self, request: Request) -> Json:
-        return _product_json(self._site(request).shop.create_product(await _body(request)))
+        return _product_json(self._site(request).shop.create_product(await json_body(request)))
 
     async def change_product(self, request: Request) -> Json:
         site, product = self._product(request)
-        site.shop.update_product(product, await _body(request))
+        site.shop.update_product(product, await json_body(request))
         return _product_json(product)
 
     async def act_on_product(self, request: Request) -> Json:
@@ -249,7 +231,7 @@ class _Control:
 
     async def add_token(self, request: Request) -> Json:
         site = self._site(request)
-        scopes = (await _body(request)).get("scopes", ["read_products", "read_orders"])
+        scopes = (await json_body(request)).get("scopes", ["read_products", "read_orders"])
         return {"access_token": site.tokens.permanent(scopes)}
 
     async def revoke(self, request: Request) -> Json:
@@ -264,21 +246,21 @@ class _Control:
 
     async def change_scopes(self, request: Request) -> Json:
         site = self._site(request)
-        site.change_scopes(tuple((await _body(request))["scopes"]))
+        site.change_scopes(tuple((await json_body(request))["scopes"]))
         return _described(site)
 
     async def comply(self, request: Request) -> Json:
-        site, wish = self._site(request), await _body(request)
+        site, wish = self._site(request), await json_body(request)
         site.webhooks.comply(str(wish["topic"]), dict(wish.get("payload", {})), after=float(wish.get("after", 0)))
         return {"waiting": site.webhooks.waiting}
 
     async def approve(self, request: Request) -> Json:
         site = self._site(request)
-        site.auto_approve = bool((await _body(request))["auto_approve"])
+        site.auto_approve = bool((await json_body(request))["auto_approve"])
         return {"auto_approve": site.auto_approve}
 
     async def set(self, request: Request) -> Json:
-        site, wish = self._site(request), await _body(request)
+        site, wish = self._site(request), await json_body(request)
         for name in [field.name for field in fields(Rules) if field.name in wish]:
             setattr(site.rules, name, bool(wish[name]))
         site.hide_closed = bool(wish.get("hide_closed", site.hide_closed))
@@ -290,7 +272,7 @@ class _Control:
         return asdict(site.rules) | {"hide_closed": site.hide_closed, "bulk_seconds": site.bulk.seconds}
 
     async def set_clock(self, request: Request) -> Json:
-        site, wish = self._site(request), await _body(request)
+        site, wish = self._site(request), await json_body(request)
         site.shop.clock_offset = int(wish.get("offset", site.shop.clock_offset)) + int(wish.get("advance", 0))
         return {"now": site.shop.now(), "now_gmt": _gmt(site.shop.now())}
 
@@ -298,7 +280,7 @@ class _Control:
         return {"faults": [asdict(one) for one in self._site(request).faults.ordered if one.times != 0]}
 
     async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await _body(request))
+        fault = Fault.parse(await json_body(request))
         self._site(request).faults.ordered.append(fault)
         return asdict(fault)
 
@@ -310,36 +292,28 @@ class _Control:
         name = request.path_params["shop"]
         site = self._shopify.sites.get(name)
         if site is None:
-            raise _NoSuch(f"No shop is called {name}.")
+            raise NoSuch(f"No shop is called {name}.")
         return site
 
     def _order(self, request: Request) -> tuple["Site", Order]:
         site = self._site(request)
         order = site.shop.orders.get(number_of(request.path_params["id"]))
         if order is None:
-            raise _NoSuch("No such order.")
+            raise NoSuch("No such order.")
         return site, order
 
     def _product(self, request: Request) -> tuple["Site", Product]:
         site = self._site(request)
         product = site.shop.products.get(number_of(request.path_params["id"]))
         if product is None:
-            raise _NoSuch("No such product.")
+            raise NoSuch("No such product.")
         return site, product
-
-
-async def _body(request: Request) -> Json:
-    text = await request.body()
-    body: Any = json.loads(text) if text else {}
-    if not isinstance(body, dict):
-        raise TypeError("The body is no JSON object.")
-    return body
 
 
 def _act(acts: dict[str, Callable[[], object]], request: Request) -> None:
     action = request.path_params["action"]
     if action not in acts:
-        raise _NoSuch(f"One can {', '.join(acts)}; not {action}.")
+        raise NoSuch(f"One can {', '.join(acts)}; not {action}.")
     acts[action]()
 
 
@@ -403,7 +377,3 @@ def _order_json(site: "Site", order: Order) -> Json:
         "created_gmt": _gmt(order.created),
         "modified_gmt": _gmt(order.updated),
     }
-
-
-def _sent_json(sent: Sequence[Sent]) -> list[Json]:
-    return [{**asdict(one), "body": one.body.decode()} for one in sent]

@@ -49,19 +49,18 @@ PUT    {shop}/products/{id}               ``title``, ``description``, ``main_ima
 ====== ================================== ==============================================================
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
+from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
 from infra.local.sandbox.faults import Fault, Faults
 from infra.local.sandbox.tiktok_grants import Grant, Rotation
 from infra.local.sandbox.tiktok_seller import Json, Order, Product, Seller, Sizes, gmt
-from infra.local.sandbox.tiktok_webhooks import Sent, Weather
+from infra.local.sandbox.tiktok_webhooks import Weather
 
 if TYPE_CHECKING:
     from infra.local.sandbox.tiktok_shop import Account, TikTokShop
@@ -77,10 +76,6 @@ _SETTINGS = (
     "retry_after",
     "errors_as_200",
 )
-
-
-class _NoSuch(Exception):
-    """What the order names does not exist."""
 
 
 def routes(platform: "TikTokShop") -> list[Route]:
@@ -120,24 +115,7 @@ def routes(platform: "TikTokShop") -> list[Route]:
         ("POST", f"{shop}/products", control.create_product, 201),
         ("PUT", f"{shop}/products/{{id}}", control.change_product, 200),
     ]
-    return [Route(path, _answered(order, status), methods=[method]) for method, path, order, status in table]
-
-
-def _answered(order: Callable[[Request], Awaitable[Json]], status: int) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return _json(await order(request), status)
-        except _NoSuch as missing:
-            return _json({"error": str(missing)}, 404)
-        except (ValueError, TypeError, KeyError, AttributeError) as wrong:
-            return _json({"error": f"{type(wrong).__name__}: {wrong}"}, 400)
-
-    return endpoint
-
-
-def _json(value: Json, status: int) -> Response:
-    # In ASCII: sellers may be made to write what UTF-8 cannot carry.
-    return Response(json.dumps(value), status, media_type="application/json")
+    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
 
 
 class _Control:
@@ -154,7 +132,7 @@ class _Control:
         return {"sellers": [self._seller_json(one) for one in platform.sellers.values()], **self._settings(), **now}
 
     async def set(self, request: Request) -> Json:
-        platform, wish = self._platform, await _body(request)
+        platform, wish = self._platform, await json_body(request)
         unknown = set(wish) - {*_SETTINGS, *_RULES, "webhooks", "scopes"}
         if unknown:
             raise ValueError(f"There is no setting {', '.join(sorted(unknown))}.")
@@ -173,7 +151,7 @@ class _Control:
         return self._settings()
 
     async def set_clock(self, request: Request) -> Json:
-        platform, wish = self._platform, await _body(request)
+        platform, wish = self._platform, await json_body(request)
         platform.clock_offset = int(wish.get("offset", platform.clock_offset)) + int(wish.get("advance", 0))
         return {"now": platform.now(), "now_gmt": gmt(platform.now())}
 
@@ -190,7 +168,7 @@ class _Control:
         return {"faults": [asdict(one) for one in self._faults(request).ordered if one.times != 0]}
 
     async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await _body(request))
+        fault = Fault.parse(await json_body(request))
         self._faults(request).ordered.append(fault)
         return asdict(fault)
 
@@ -201,7 +179,7 @@ class _Control:
     # Sellers
 
     async def open(self, request: Request) -> Json:
-        wish = await _body(request)
+        wish = await json_body(request)
         sizes = {field.name: int(wish.pop(field.name)) for field in fields(Sizes) if field.name in wish}
         regions = wish.pop("regions", ["US"] * int(wish.pop("shops", 1)))
         return self._seller_json(self._platform.open(wish.pop("name"), regions=regions, sizes=Sizes(**sizes), **wish))
@@ -223,7 +201,7 @@ class _Control:
         return {"ended": self._platform.grants.end(self._seller(request), "revoked")}
 
     async def set_scopes(self, request: Request) -> Json:
-        seller, wish = self._seller(request), await _body(request)
+        seller, wish = self._seller(request), await json_body(request)
         for grant in self._platform.grants.of(seller):
             grant.scopes = tuple(wish["scopes"])
         return self._seller_json(seller)
@@ -241,7 +219,7 @@ class _Control:
 
     async def deliveries(self, request: Request) -> Json:
         webhooks = self._account(request).webhooks
-        return {"sent": [_sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
+        return {"sent": [sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
 
     async def forget_deliveries(self, request: Request) -> Json:
         self._account(request).webhooks.sent.clear()
@@ -249,26 +227,26 @@ class _Control:
 
     async def deliver(self, request: Request) -> Json:
         webhooks = self._account(request).webhooks
-        sent = await webhooks.deliver(Weather(**await _body(request)))
-        return {"sent": [_sent_json(one) for one in sent], "waiting": webhooks.waiting}
+        sent = await webhooks.deliver(Weather(**await json_body(request)))
+        return {"sent": [sent_json(one) for one in sent], "waiting": webhooks.waiting}
 
     async def pause(self, request: Request) -> Json:
         webhooks = self._account(request).webhooks
-        webhooks.paused = bool((await _body(request))["paused"])
+        webhooks.paused = bool((await json_body(request))["paused"])
         return {"paused": webhooks.paused}
 
     async def buy(self, request: Request) -> Json:
         shop = self._account(request).shop
-        return shop.order_truth(shop.buy(await _body(request)))
+        return shop.order_truth(shop.buy(await json_body(request)))
 
     async def move_order(self, request: Request) -> Json:
         account, order = self._order(request)
-        account.shop.set_order_status(order, (await _body(request))["status"])
+        account.shop.set_order_status(order, (await json_body(request))["status"])
         return account.shop.order_truth(order)
 
     async def act_on_order(self, request: Request) -> Json:
         account, order = self._order(request)
-        shop, wish = account.shop, await _body(request)
+        shop, wish = account.shop, await json_body(request)
         acts: dict[str, Callable[[], None]] = {
             "cancel": lambda: shop.set_order_status(order, "CANCELLED"),
             "cancel_units": lambda: shop.cancel_units(
@@ -281,17 +259,17 @@ class _Control:
         }
         action = request.path_params["action"]
         if action not in acts:
-            raise _NoSuch(f"One can {', '.join(acts)}; not {action}.")
+            raise NoSuch(f"One can {', '.join(acts)}; not {action}.")
         acts[action]()
         return shop.order_truth(order)
 
     async def create_product(self, request: Request) -> Json:
         shop = self._account(request).shop
-        return shop.product_truth(shop.create_product(await _body(request)))
+        return shop.product_truth(shop.create_product(await json_body(request)))
 
     async def change_product(self, request: Request) -> Json:
         account, product = self._product(request)
-        wish = await _body(request)
+        wish = await json_body(request)
         status = wish.pop("status", None)
         if wish:
             account.shop.change_product(product, wish)
@@ -307,27 +285,27 @@ class _Control:
     def _seller(self, request: Request) -> Seller:
         name = request.path_params["seller"]
         if name not in self._platform.sellers:
-            raise _NoSuch(f"No seller is called {name}.")
+            raise NoSuch(f"No seller is called {name}.")
         return self._platform.sellers[name]
 
     def _account(self, request: Request) -> "Account":
         name = request.path_params["shop"]
         if name not in self._platform.accounts:
-            raise _NoSuch(f"No shop is called {name}.")
+            raise NoSuch(f"No shop is called {name}.")
         return self._platform.accounts[name]
 
     def _order(self, request: Request) -> tuple["Account", Order]:
         account = self._account(request)
         order = account.shop.orders.get(request.path_params["id"])
         if order is None:
-            raise _NoSuch("No such order.")
+            raise NoSuch("No such order.")
         return account, order
 
     def _product(self, request: Request) -> tuple["Account", Product]:
         account = self._account(request)
         product = account.shop.products.get(request.path_params["id"])
         if product is None:
-            raise _NoSuch("No such product.")
+            raise NoSuch("No such product.")
         return account, product
 
     # In words
@@ -349,17 +327,5 @@ class _Control:
         return {"name": shop.name, "id": shop.id, "region": shop.region, "cipher": shop.cipher, **counts}
 
 
-async def _body(request: Request) -> Json:
-    text = await request.body()
-    body: Any = json.loads(text) if text else {}
-    if not isinstance(body, dict):
-        raise TypeError("The body is no JSON object.")
-    return body
-
-
 def _grant_json(grant: Grant) -> Json:
     return {"scopes": list(grant.scopes), "ends": grant.ends, "ended": grant.ended}
-
-
-def _sent_json(sent: Sent) -> Json:
-    return {**asdict(sent), "body": sent.body.decode()}
