@@ -8,7 +8,7 @@ import logging
 import sys
 
 from infra import build
-from infra.bench import counts, init, throughput
+from infra.bench import counts, init, throughput, verification
 
 ROUNDS = 15
 FOLDER = build.ROOT / ".local/build"
@@ -24,6 +24,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with init.unpacked(build.build(build.Target.local(), FOLDER)) as artifact:
         print(init.report(artifact, [*init.BUDGETS, "create_store"], ROUNDS).text)
+    print("\n## Verification of webhooks\n")
+    print(verification.report(verification.measure()))
     print("\n## Throughput\n", flush=True)
     fast = throughput.measure(throughput.ORDERS, throughput.PRODUCTS, throughput.ROUNDS)
     print(fast.text)

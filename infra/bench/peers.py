@@ -81,6 +81,41 @@ def _airbyte(on: Stage, folder: Path) -> Sequence[str]:
     return [program, "read", "--config", "config.json", "--catalog", "catalog.json"]
 
 
+def _tap_shopify(on: Stage, folder: Path) -> Sequence[str]:
+    """As after an interruption: the bulk operation that it has begun is done, and its file is there to be read.
+
+    Told to begin one, the tap asks for some three hundred fields and looks every minute whether it is done.
+    """
+    shop = on.told["shopify"]
+    schema = json.loads(
+        next((ROOT / ".tools/peers-tap-shopify").glob("lib/*/*/tap_shopify/schemas/orders.json")).read_text()
+    )
+    chosen = [["properties", name] for name in schema["properties"]]
+    metadata = [{"breadcrumb": each, "metadata": {"selected": True}} for each in ([], *chosen)]
+    stream = {
+        "stream": "orders",
+        "tap_stream_id": "orders",
+        "key_properties": ["id"],
+        "replication_key": "updatedAt",
+        "replication_method": "INCREMENTAL",
+        "schema": schema,
+        "metadata": metadata,
+    }
+    window = 36_500.0
+    job = {"bulk_operation_id": shop["bulk_job"], "status": "COMPLETED", "last_date_window": window}
+    config = {
+        "shop": shop["domain"].removeprefix("https://").partition(".")[0],
+        "access_token": shop["token"],
+        "start_date": "2020-01-01T00:00:00Z",
+        "date_window_size": window,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "catalog.json").write_text(json.dumps({"streams": [stream]}))
+    (folder / "state.json").write_text(json.dumps({"bookmarks": {"orders": {"bulk_operation": job}}}))
+    program = _of("tap-shopify", "tap-shopify")
+    return [program, "--config", "config.json", "--catalog", "catalog.json", "--state", "state.json"]
+
+
 def _dlt(how: str) -> Callable[[Stage, Path], Sequence[str]]:
     def command(on: Stage, _: Path) -> Sequence[str]:
         shop = on.told["woo"]
@@ -98,6 +133,9 @@ PEERS = (
     Peer("storelink's sync, WooCommerce", None, _ours("sync", "WOO_COMMERCE"), stores=True, subject=_BOTH),
     Peer("plain `httpx` loop, Shopify", None, _ours("plain_shopify_pages")),
     Peer("storelink's adapter, Shopify", None, _ours("adapter_shopify_pages")),
+    Peer("plain `httpx` loop, Shopify's bulk file", None, _ours("plain_shopify_bulk")),
+    Peer("storelink's adapter, Shopify's bulk file", None, _ours("adapter_shopify_bulk")),
+    Peer("tap-shopify, Shopify's bulk file", "tap-shopify", _tap_shopify),
     Peer("storelink's sync, Shopify", None, _ours("sync", "SHOPIFY"), stores=True, subject=_BOTH),
 )
 

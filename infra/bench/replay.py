@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from infra.local.sandbox.server import HOSTS, Sandbox, certify
 from infra.local.sandbox.shopify_graphql import Bucket
 from infra.local.sandbox.shopify_shop import Sizes as ShopifySizes
+from infra.local.sandbox.shopify_shop import gid
 from infra.local.sandbox.woo_shop import Sizes as WooSizes
 from shared.platforms.shopify import BULK_ORDERS, BULK_PRODUCTS, SCOPES
 
@@ -34,6 +35,8 @@ _ANY = 1e12
 """Points of a budget that never runs out: pacing is waiting, and waiting is not what is measured."""
 _WOO = re.compile(r"/bench[0-9]+/wp-json/wc/v3/(orders|products)\b")
 _NOT_KEPT = (b"mutation", b"webhookSubscriptions", b"accessScopes")
+_REST_SHOP = re.compile(r"/admin/api/[0-9-]+/shop\.json")
+"""The one resource of Shopify's older API that a peer asks for before it turns to GraphQL."""
 _SHOPIFY_ORDER = re.compile(rb'"id":"gid://shopify/Order/([0-9]+)"')
 
 
@@ -63,6 +66,9 @@ class Replay:
             return
         if scope["path"] == _CONTROL:
             await _send(send, 200, self._told(forget=scope["method"] == "DELETE"))
+            return
+        if _REST_SHOP.fullmatch(scope["path"]):
+            await _send(send, 200, _shop(scope))
             return
         body = await _body(receive)
         key = _key(scope, body)
@@ -105,10 +111,22 @@ class Replay:
         return json.dumps(told).encode()
 
 
+def _host(scope: Scope) -> str:
+    host: bytes = dict(scope["headers"]).get(b"host", b"")
+    return host.decode().partition(":")[0]
+
+
+def _shop(scope: Scope) -> bytes:
+    """https://shopify.dev/docs/api/admin-rest/latest/resources/shop: what names it."""
+    host = _host(scope)
+    shop = {"id": 1, "name": host.partition(".")[0], "myshopify_domain": host}
+    return json.dumps({"shop": shop}).encode()
+
+
 def _key(scope: Scope, body: bytes) -> tuple[str, ...] | None:
     """What makes two reading requests the same; ``None`` for what is not a read of records."""
     headers = dict(scope["headers"])
-    host = headers.get(b"host", b"").decode().partition(":")[0]
+    host = _host(scope)
     path, query = scope["path"], scope["query_string"].decode()
     is_read = scope["method"] == "GET" and (host == _STORAGE or _WOO.match(path))
     if scope["method"] == "POST" and path.endswith("/graphql.json"):
@@ -160,16 +178,21 @@ def opened(sandbox: Sandbox, name: str, orders: int, products: int) -> dict[str,
     shopify.bucket = Bucket(_ANY, _ANY, _ANY, shopify.shop.precisely())
     token = shopify.tokens.permanent(SCOPES)
     shopify.bulk.seconds = 0.0
-    urls = []
+    jobs = []
     for query in (BULK_ORDERS, BULK_PRODUCTS):
         job, errors = shopify.bulk.run(query, group=True)
         if job is None:
             raise SystemExit(f"The stand-in refused a bulk operation: {errors}")
         shopify.bulk.advance(float("inf"))
-        urls.append(job.url)
+        jobs.append(job)
     return {
         "woo": {"domain": f"{sandbox.base_url}/{name}", "key": key.consumer_key, "secret": key.consumer_secret},
-        "shopify": {"domain": f"https://{shopify.shop.domain}", "token": token, "bulk_orders": urls[0]},
+        "shopify": {
+            "domain": f"https://{shopify.shop.domain}",
+            "token": token,
+            "bulk_orders": jobs[0].url,
+            "bulk_job": gid("BulkOperation", jobs[0].id),
+        },
         "orders": len(woo.shop.orders),
         "products": sum(not product.parent_id for product in woo.shop.products.values()),
     }

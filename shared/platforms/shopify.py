@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from shared import clock
 from shared.clock import from_text, short
 from shared.platforms.base import (
     Answer,
@@ -56,7 +57,9 @@ _ID = re.compile(r"[1-9][0-9]{0,19}")
 _CODE = re.compile(r"[A-Za-z_]{1,60}")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _LONGEST_NUMBER = 30
+_TOO_MANY = 10**_LONGEST_NUMBER
 _EPOCH = 1970
+_SHORT_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3])(?::[0-9]{2}){2}Z")
 
 # How a row is asked for. The same fields everywhere, bulk included, so that a record is the same whichever
 # way it came. No fragments: a bulk operation takes one bare query.
@@ -222,12 +225,13 @@ _PRIVACY_TOPICS = {
     "shop/redact": (PrivacyKind.ERASE_STORE, ""),
 }
 """https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance, and which field names the orders."""
-_REQUIRED_HEADERS = {
-    "topic": re.compile(r"[A-Za-z0-9_./:-]+"),
-    "shop-domain": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
-    "api-version": re.compile(r"[A-Za-z0-9._-]+"),
-    "webhook-id": re.compile(r"[A-Za-z0-9-]+"),
-}
+_OLDER, _NEWER = (
+    tuple(f"{prefix}{name}" for name in ("topic", "shop-domain", "api-version", "webhook-id"))
+    for prefix in ("x-shopify-", "shopify-")
+)
+"""The headers that every delivery has."""
+_HEADERS = re.compile(r"[A-Za-z0-9_./:-]+ [A-Za-z0-9][A-Za-z0-9._-]* [A-Za-z0-9._-]+ [A-Za-z0-9-]+")
+"""Their values, a blank between, which none of them has."""
 
 _FINANCIAL = {
     "PAID": OrderStatus.PAID,
@@ -248,6 +252,16 @@ _NOT_SHIPPED = {
     "UNFULFILLED", "OPEN", "IN_PROGRESS", "ON_HOLD", "PENDING_FULFILLMENT", "REQUEST_DECLINED", "RESTOCKED",
     "SCHEDULED",
 }  # fmt: skip
+_ADDRESS = {
+    "name": "name",
+    "company": "company",
+    "line1": "address1",
+    "line2": "address2",
+    "city": "city",
+    "region": "provinceCode",
+    "postalCode": "zip",
+    "country": "countryCodeV2",
+}
 _PRODUCT_STATUS = {
     "ACTIVE": ProductStatus.ACTIVE,
     "UNLISTED": ProductStatus.ACTIVE,
@@ -313,7 +327,7 @@ class Shopify:
 
     def probe(self, connection: Connection, http: Http) -> Identity:
         """One query names the store, proves the token and tells its scopes."""
-        api = _Api(connection, http)
+        api = _Api(connection, http, clock.now())
         data = api.ask(SHOP, {}).data
         shop, installation = _dict(data.get("shop")), _dict(data.get("currentAppInstallation"))
         own = _text(shop.get("myshopifyDomain")).lower()
@@ -344,7 +358,7 @@ class Shopify:
 
     def fetch_one(self, connection: Connection, resource: Resource, id: str, http: Http) -> Record:
         """The record by its global id; the bare number that a webhook may name does too."""
-        api = _Api(connection, http)
+        api = _Api(connection, http, clock.now())
         kind = _KINDS[resource]
         try:
             gid = _gid(kind, id)
@@ -392,16 +406,14 @@ class Shopify:
 
         https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
         """
-        prefix = _prefix(delivery)
-        signature = delivery.headers.get(f"{prefix}hmac-sha256", "")
-        whole = all(
-            pattern.fullmatch(delivery.headers.get(f"{prefix}{name}", ""))
-            for name, pattern in _REQUIRED_HEADERS.items()
-        )
-        if prefix == "shopify-" and not delivery.headers.get("shopify-event-id"):
-            whole = False
-        genuine = is_base64_hmac(signature, delivery.body, secrets)
-        return Verdict.GENUINE if genuine and whole and delivery.body else Verdict.FORGED
+        headers, body = delivery.headers, delivery.body
+        if (signature := headers.get("shopify-hmac-sha256")) is not None:  # as _prefix decides
+            told = [headers.get(name, "") for name in _NEWER] if headers.get("shopify-event-id") else []
+        else:
+            signature = headers.get("x-shopify-hmac-sha256", "")
+            told = [headers.get(name, "") for name in _OLDER]
+        genuine = is_base64_hmac(signature, body, secrets)
+        return Verdict.GENUINE if genuine and body and _HEADERS.fullmatch(" ".join(told)) else Verdict.FORGED
 
     def topic(self, delivery: Delivery) -> str:
         """As the header names it."""
@@ -452,7 +464,7 @@ class Shopify:
         http: Http,
     ) -> Subscribed:
         """Subscriptions are ours by their address; a store's earlier address differs in its last segment only."""
-        api = _Api(connection, http)
+        api = _Api(connection, http, clock.now())
         missing = dict.fromkeys(TOPICS)
         repaired = removed = kept = 0
         # the current address first, so that what is removed as too much is the old one
@@ -474,7 +486,7 @@ class Shopify:
 
     def unsubscribe(self, connection: Connection, delivery_url: str, http: Http) -> None:
         """Deletes the subscriptions that deliver to ``delivery_url``."""
-        api = _Api(connection, http)
+        api = _Api(connection, http, clock.now())
         for hook in _our_webhooks(api, delivery_url):
             if hook.get("uri") == delivery_url:
                 _delete_webhook(api, hook)
@@ -565,7 +577,7 @@ class Shopify:
 
     def revoke(self, connection: Connection, http: Http) -> None:
         """Uninstalls the app, which takes its subscriptions along."""
-        api = _Api(connection, http)
+        api = _Api(connection, http, clock.now())
         gone = {"APP_NOT_FOUND", "APP_NOT_INSTALLED"}
         errors = _dicts(_dict(api.ask(UNINSTALL, {}).data.get("done")).get("userErrors"))
         _refuse_user_errors([error for error in errors if error.get("code") not in gone], api)
@@ -621,7 +633,7 @@ class _NoResult(Exception):
 class _Api:
     """One store's Admin API, for as long as one call to the adapter lasts."""
 
-    def __init__(self, connection: Connection, http: Http, now: datetime | None = None) -> None:
+    def __init__(self, connection: Connection, http: Http, now: datetime) -> None:
         self.host = _host(connection.domain)
         self.currency = connection.currency
         self._http = http
@@ -882,7 +894,7 @@ def _connection(value: Any, before: str) -> tuple[list[Json], str]:
     page = _dict(value)
     info = page.get("pageInfo")
     nodes = page.get("nodes")
-    if not isinstance(info, dict) or not isinstance(nodes, list) or not all(isinstance(each, dict) for each in nodes):
+    if not isinstance(info, dict) or not isinstance(nodes, list) or not {type(each) for each in nodes} <= {dict}:
         raise PlatformError(Refusal.NOT_THE_PLATFORM, "Shopify answered with something else than a page.", status=200)
     if info.get("hasNextPage") is not True:
         return nodes, ""
@@ -1082,8 +1094,8 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
         "shippingAddress": _address(row),
         "note": _text(row.get("note")) or None,
         "fees": _fees(row),
-        "createdAt": short(created) if created else None,
-        "updatedAt": short(updated),
+        "createdAt": _shown(row["createdAt"], created) if created else None,
+        "updatedAt": _shown(row["updatedAt"], updated),
     }
     return Record(gid, updated, body, created)
 
@@ -1093,13 +1105,13 @@ def _order_status(row: Json) -> tuple[OrderStatus, str]:
     financial = _text(row.get("displayFinancialStatus"))
     fulfillment = _text(row.get("displayFulfillmentStatus"))
     is_cancelled = row.get("cancelledAt") is not None
-    words = " ".join(word for word in ("CANCELLED" if is_cancelled else "", financial, fulfillment) if word)
+    words = " ".join(filter(None, ("CANCELLED" if is_cancelled else "", financial, fulfillment)))
     paid = _FINANCIAL.get(financial)
     if is_cancelled:
         return OrderStatus.CANCELLED, words
     if paid in (OrderStatus.REFUNDED, OrderStatus.CANCELLED):
         return paid, words
-    if paid is None or fulfillment not in {*_FULFILLMENT, *_NOT_SHIPPED}:
+    if paid is None or (fulfillment not in _FULFILLMENT and fulfillment not in _NOT_SHIPPED):
         return OrderStatus.OTHER, words
     return _FULFILLMENT.get(fulfillment, paid), words
 
@@ -1113,8 +1125,8 @@ def _line(line: Json) -> Json:
     total = _required(_shop_money(line.get("discountedTotalSet")))
     return {
         "id": _required_text(line.get("id")),
-        "productId": _text(_dict(line.get("product")).get("id")) or None,
-        "variantId": _text(_dict(line.get("variant")).get("id")) or None,
+        "productId": _id_of(line.get("product")),
+        "variantId": _id_of(line.get("variant")),
         "title": _text(line.get("title")),
         "sku": _text(line.get("sku")) or None,
         "quantity": current,
@@ -1149,34 +1161,34 @@ def _customer(row: Json) -> Json | None:
 
 def _address(row: Json) -> Json | None:
     given = _dict(row.get("shippingAddress"))
-    parts = {
-        "name": _text(given.get("name")),
-        "company": _text(given.get("company")),
-        "line1": _text(given.get("address1")),
-        "line2": _text(given.get("address2")),
-        "city": _text(given.get("city")),
-        "region": _text(given.get("provinceCode")) or _text(given.get("province")),
-        "postalCode": _text(given.get("zip")),
-        "country": _text(given.get("countryCodeV2")),
-    }
+    parts = {name: _text(given.get(theirs)) or None for name, theirs in _ADDRESS.items()}
+    parts["region"] = parts["region"] or _text(given.get("province")) or None
     if not any(parts.values()):
         return None
     phone = _text(given.get("phone")) or _text(_dict(row.get("billingAddress")).get("phone"))
-    return {name: value or None for name, value in {**parts, "phone": phone}.items()}
+    return {**parts, "phone": phone or None}
 
 
 def _fees(row: Json) -> list[Json]:
     """What the payment cost the seller; only Shopify Payments tells."""
-    fees = [fee for each in _dicts(row.get("transactions")) for fee in _dicts(each.get("fees"))]
-    return [
-        {"type": "payment", "name": name, "amount": amount, "currency": _text(money.get("currencyCode"))}
-        for fee in fees
-        for name, money in (
-            (_text(fee.get("type")), _dict(fee.get("amount"))),
-            (f"{_text(fee.get('type'))}_tax", _dict(fee.get("taxAmount"))),
-        )
-        if (amount := _money(money.get("amount"))) and (Decimal(amount) or not name.endswith("_tax"))
-    ]
+    found: list[Json] = []
+    for transaction in _dicts(row.get("transactions")):
+        for fee in _dicts(transaction.get("fees")):
+            name = _text(fee.get("type"))
+            charged, tax = _fee(name, fee.get("amount")), _fee(f"{name}_tax", fee.get("taxAmount"))
+            if charged:
+                found.append(charged)
+            if tax and Decimal(tax["amount"]):
+                found.append(tax)
+    return found
+
+
+def _fee(name: str, value: Any) -> Json | None:
+    money = _dict(value)
+    amount = _money(money.get("amount"))
+    if amount is None:
+        return None
+    return {"type": "payment", "name": name, "amount": amount, "currency": _text(money.get("currencyCode"))}
 
 
 def _product(row: Json, currency: str) -> Record:
@@ -1197,8 +1209,8 @@ def _product(row: Json, currency: str) -> Record:
         "imageUrl": _text(image.get("url")) or None,
         "url": _text(row.get("onlineStoreUrl")) or None,
         "variants": variants,
-        "createdAt": short(created) if created else None,
-        "updatedAt": short(updated),
+        "createdAt": _shown(row["createdAt"], created) if created else None,
+        "updatedAt": _shown(row["updatedAt"], updated),
     }
     return Record(gid, updated, body, created)
 
@@ -1528,6 +1540,11 @@ def _time(value: Any) -> datetime:
     return time
 
 
+def _shown(text: str, time: datetime) -> str:
+    """As our JSON shows a time, which is how Shopify writes one; writing it anew takes longer than to look."""
+    return text if _SHORT_TIME.fullmatch(text) else short(time)
+
+
 def _whole(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(microsecond=0)
 
@@ -1565,9 +1582,15 @@ def _gid(kind: _Kind, value: Any) -> str:
     """The global id of what is named by it, or by its bare number."""
     text = str(value) if isinstance(value, int | str) else ""
     prefix = f"gid://shopify/{kind.type}/"
-    if not _ID.fullmatch(text.removeprefix(prefix)):
+    number = text.removeprefix(prefix)
+    if not _ID.fullmatch(number):
         raise ValueError("no id")
-    return prefix + text.removeprefix(prefix)
+    return prefix + number
+
+
+def _id_of(value: Any) -> str | None:
+    """The id of what a line is of; it may be deleted."""
+    return _text(value.get("id")) or None if isinstance(value, dict) else None
 
 
 def _dict(value: Any) -> Json:
@@ -1575,7 +1598,7 @@ def _dict(value: Any) -> Json:
 
 
 def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if value and isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:
@@ -1603,25 +1626,27 @@ def _number(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or len(str(value)) > _LONGEST_NUMBER:
+    if type(value) is not int or abs(value) >= _TOO_MANY:  # a bool is an int, too
         raise ValueError("no whole number")
     return value
 
 
 def _shop_money(value: Any) -> str | None:
     """The amount in the store's own currency."""
-    return _money(_dict(_dict(value).get("shopMoney")).get("amount"))
+    try:
+        return _money(value["shopMoney"]["amount"])
+    except (KeyError, TypeError):  # there is none, or it is no object
+        return None
 
 
 def _money(value: Any) -> str | None:
     """Decimal text, in the platform's own spelling where that is plain."""
+    if isinstance(value, str) and _PLAIN_NUMBER.fullmatch(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    text = str(value)
-    if _PLAIN_NUMBER.fullmatch(text):
-        return text
     try:
-        number = Decimal(text)
+        number = Decimal(value)
     except InvalidOperation:
         return None
     # Bounded: 1E+999999999 would be a gigabyte of zeros.

@@ -1121,6 +1121,41 @@ def test_units_that_were_removed_are_not_made(ordered, current, total, expected)
     assert (found["quantity"], found["total"]) == (current, expected)
 
 
+def test_a_line_of_something_that_was_deleted_names_no_product():
+    (found,) = order_of(order(1, lines=[line(1, product=None, variant=None)]))["lines"]
+
+    assert (found["productId"], found["variantId"]) == (None, None)
+
+
+def test_a_region_without_a_code_is_told_by_its_name():
+    address = {"name": "Buyer 17", "province": "Lower Region", "provinceCode": None}
+
+    assert order_of(order(1, shippingAddress=address))["shippingAddress"]["region"] == "Lower Region"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
+        ("2026-11-20T10:00:00+02:00", "2026-11-20T08:00:00Z"),
+        ("2026-11-20 10:00:00Z", "2026-11-20T10:00:00Z"),
+        ("20261120T100000Z", "2026-11-20T10:00:00Z"),
+        ("2026-11-20T10:00:00.5Z", "2026-11-20T10:00:00.500000Z"),
+    ],
+)
+def test_a_time_is_shown_in_one_spelling(text, shown):
+    found = order_of(order(1, createdAt=text, updatedAt=text))
+
+    assert (found["createdAt"], found["updatedAt"]) == (shown, shown)
+
+
+@pytest.mark.parametrize("amount", [None, {}, [], "9.99", {"shopMoney": None}, {"shopMoney": ["9.99"]}])
+def test_an_amount_of_another_shape_is_none(amount):
+    (found,) = order_of(order(1, lines=[line(1, originalUnitPriceSet=amount)]))["lines"]
+
+    assert found["unitPrice"] is None
+
+
 def test_fees_are_read_from_the_transactions():
     fee = {
         "type": "processing_fee",
@@ -1202,7 +1237,7 @@ UNREADABLE: list[Json] = [
     {"currentTotalPriceSet": None}, {"currentTotalPriceSet": {"shopMoney": {"amount": "NaN"}}},
     {"currentTotalPriceSet": {"shopMoney": {"amount": True}}},
     {"lineItems": [{}]}, {"lineItems": [line(1, quantity="1")]}, {"lineItems": [line(1, currentQuantity=True)]},
-    {"lineItems": [line(1, discountedTotalSet={})]},
+    {"lineItems": [line(1, discountedTotalSet={})]}, {"lineItems": [line(1, quantity=10**30)]},
 ]  # fmt: skip
 
 
