@@ -14,7 +14,7 @@ def as_dict(value: Any) -> Json:
 
 def as_dicts(value: Any) -> list[Json]:
     """The objects of a list; none where it is no list."""
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if value and isinstance(value, list) else []
 
 
 def as_text(value: Any) -> str:

@@ -40,6 +40,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
+from shared.platforms.reading import as_dict, as_dicts, as_text
 from shared.platforms.signatures import is_base64_hmac, is_hex_hmac
 
 VERSION = "2026-10"
@@ -329,19 +330,19 @@ class Shopify:
         """One query names the store, proves the token and tells its scopes."""
         api = _Api(connection, http, clock.now())
         data = api.ask(SHOP, {}).data
-        shop, installation = _dict(data.get("shop")), _dict(data.get("currentAppInstallation"))
-        own = _text(shop.get("myshopifyDomain")).lower()
+        shop, installation = as_dict(data.get("shop")), as_dict(data.get("currentAppInstallation"))
+        own = as_text(shop.get("myshopifyDomain")).lower()
         if not _SHOP.fullmatch(own):
             raise PlatformError(Refusal.NOT_THE_PLATFORM, "Shopify did not name the store.", status=200)
         if own != api.host:
             raise PlatformError(Refusal.ADDRESS, f"The store's own address is {own}: connect it by that one.")
-        scopes = frozenset(_text(scope.get("handle")) for scope in _dicts(installation.get("accessScopes")))
+        scopes = frozenset(as_text(scope.get("handle")) for scope in as_dicts(installation.get("accessScopes")))
         _refuse_missing(scopes)
         return Identity(
             store_id=own,
             domain=connection.domain,
-            store_name=_text(shop.get("name")) or None,
-            currency=_text(shop.get("currencyCode")) or None,
+            store_name=as_text(shop.get("name")) or None,
+            currency=as_text(shop.get("currencyCode")) or None,
             timezone=_timezone(shop.get("ianaTimezone")),
             scopes=scopes,
         )
@@ -368,7 +369,7 @@ class Shopify:
         if node is None:
             raise PlatformError(Refusal.NOT_FOUND, f"Shopify says that {gid} does not exist.", status=200)
         try:
-            return kind.record(_completed(api, kind, _dict(node)), api.currency)
+            return kind.record(_completed(api, kind, as_dict(node)), api.currency)
         except ValueError:
             raise PlatformError(Refusal.NOT_UNDERSTOOD, f"{gid} was not understood.") from None
 
@@ -430,7 +431,7 @@ class Shopify:
             return [_ACCESS_TOPICS[topic]]
         if topic in _PRIVACY_TOPICS:
             payload = _payload(delivery)
-            if _text(payload.get("shop_domain")).lower() != self.store_of(delivery):
+            if as_text(payload.get("shop_domain")).lower() != self.store_of(delivery):
                 raise ValueError("The shop of the body is not that of the header, which nobody signs.")
             return [Event(None, privacy=_privacy(topic, payload))]
         subject, _, change = topic.partition("/")
@@ -469,7 +470,7 @@ class Shopify:
         repaired = removed = kept = 0
         # the current address first, so that what is removed as too much is the old one
         for hook in sorted(_our_webhooks(api, delivery_url), key=lambda hook: hook.get("uri") != delivery_url):
-            topic = _text(hook.get("topic"))
+            topic = as_text(hook.get("topic"))
             if topic not in missing or hook.get("filter"):
                 _delete_webhook(api, hook)
                 removed += 1
@@ -579,7 +580,7 @@ class Shopify:
         """Uninstalls the app, which takes its subscriptions along."""
         api = _Api(connection, http, clock.now())
         gone = {"APP_NOT_FOUND", "APP_NOT_INSTALLED"}
-        errors = _dicts(_dict(api.ask(UNINSTALL, {}).data.get("done")).get("userErrors"))
+        errors = as_dicts(as_dict(api.ask(UNINSTALL, {}).data.get("done")).get("userErrors"))
         _refuse_user_errors([error for error in errors if error.get("code") not in gone], api)
 
 
@@ -687,7 +688,7 @@ class _Api:
         errors = content.get("errors")
         if not errors:
             return frozenset()
-        found = [(_code_of(error), _path_of(error)) for error in _dicts(errors)]
+        found = [(_code_of(error), _path_of(error)) for error in as_dicts(errors)]
         fields = {name for code, path in found for name in path if name in _PERSONAL and code == "ACCESS_DENIED"}
         if found and all(code == "ACCESS_DENIED" and fields.intersection(path) for code, path in found):
             return frozenset(fields)
@@ -724,7 +725,7 @@ def _refusal(answer: Answer, now: datetime | None) -> PlatformError:
     """What an answer that is no success means: https://shopify.dev/docs/api/usage/response-codes."""
     status = answer.status
     wait = answer.headers.get("retry-after")
-    is_shopifys = "errors" in _dict(_json_or_none(answer.body))
+    is_shopifys = "errors" in as_dict(_json_or_none(answer.body))
     retry_at = None
     if status in (HTTPStatus.TOO_MANY_REQUESTS, 430) or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait):
         refusal, detail = Refusal.RATE_LIMITED, "Shopify asks us to wait."
@@ -821,7 +822,7 @@ def _following(place: _Place, nodes: Sequence[Json], after: str, cost: _Cost | N
     if cost and cost.requested * 2 <= min(_MOST_COST, cost.maximum):
         size = max(size, min(size * 2, place.cap or _MOST_ROWS))
     following = place._replace(after=after, size=size, rows=place.rows + len(nodes))
-    last = _text(nodes[-1].get("updatedAt")) if nodes else ""
+    last = as_text(nodes[-1].get("updatedAt")) if nodes else ""
     if following.rows >= _MOST_DEEP and _is_later(last, place.since):
         return following._replace(since=short(_whole(_time(last))), after="", rows=0)
     return following
@@ -859,7 +860,7 @@ def _records(api: _Api, kind: _Kind, nodes: Sequence[Json]) -> tuple[list[Record
         try:
             records.append(kind.record(_completed(api, kind, node), api.currency))
         except ValueError:
-            bad.append(_text(node.get("id")).rpartition("/")[2][:20])
+            bad.append(as_text(node.get("id")).rpartition("/")[2][:20])
     return records, bad
 
 
@@ -877,7 +878,7 @@ def _completed(api: _Api, kind: _Kind, node: Json) -> Json:
         if not after:
             return {**node, "children": children}
         variables = {"id": node.get("id"), "inner": kind.inner_rest, "after": after}
-        more, after = _children(_dict(api.ask(kind.rest, variables).data.get("one")), after)
+        more, after = _children(as_dict(api.ask(kind.rest, variables).data.get("one")), after)
         children += more
     raise ValueError("too many lines")
 
@@ -891,7 +892,7 @@ def _children(node: Json, before: str) -> tuple[list[Json], str]:
 
 def _connection(value: Any, before: str) -> tuple[list[Json], str]:
     """The rows of a page, and the cursor of the next; empty at the end."""
-    page = _dict(value)
+    page = as_dict(value)
     info = page.get("pageInfo")
     nodes = page.get("nodes")
     if not isinstance(info, dict) or not isinstance(nodes, list) or not {type(each) for each in nodes} <= {dict}:
@@ -930,7 +931,7 @@ class _Job(NamedTuple):
 
 def _begun(api: _Api, kind: _Kind, now: datetime) -> Page:
     """A few rows are paged through; for many, a job is started, or the one that a crash left is taken up."""
-    counted = _dict(api.ask(kind.counted, {"query": kind.search or None, "limit": _FEW + 1}).data.get("counted"))
+    counted = as_dict(api.ask(kind.counted, {"query": kind.search or None, "limit": _FEW + 1}).data.get("counted"))
     if (_number(counted.get("count")) or 0) <= _FEW:
         return _turned(api, kind, _Place(), now)
     job = _left_over(api, kind, now) or _started(api, kind)
@@ -942,9 +943,9 @@ def _begun(api: _Api, kind: _Kind, now: datetime) -> Page:
 def _left_over(api: _Api, kind: _Kind, now: datetime) -> _Job | None:
     """A job of the very same query that runs, or has just ended: whatever it misses is paged afterwards."""
     variables = {"first": _JOBS_LISTED, "query": "operation_type:query"}
-    page = _dict(api.ask(BULK_RECENT, variables).data.get("page"))
-    for node in _dicts(page.get("nodes")):
-        is_same = _text(node.get("query")).split() == kind.bulk.split()
+    page = as_dict(api.ask(BULK_RECENT, variables).data.get("page"))
+    for node in as_dicts(page.get("nodes")):
+        is_same = as_text(node.get("query")).split() == kind.bulk.split()
         if is_same and node.get("status") in {"CREATED", "RUNNING", "COMPLETED"}:
             job = _job(node)
             if now - from_text(job.started) < _LONGEST_JOB:
@@ -954,16 +955,16 @@ def _left_over(api: _Api, kind: _Kind, now: datetime) -> _Job | None:
 
 def _started(api: _Api, kind: _Kind, tries: int = 0) -> _Job | None:
     """A new job; ``None`` where as many as may be are running."""
-    done = _dict(api.ask(BULK_START, {"query": kind.bulk}).data.get("done"))
-    errors = _dicts(done.get("userErrors"))
+    done = as_dict(api.ask(BULK_START, {"query": kind.bulk}).data.get("done"))
+    errors = as_dicts(done.get("userErrors"))
     if any(error.get("code") in {"OPERATION_IN_PROGRESS", "LIMIT_REACHED"} for error in errors):
         return None
     _refuse_user_errors(errors, api)
-    return _job(_dict(done.get("bulkOperation")))._replace(tries=tries)
+    return _job(as_dict(done.get("bulkOperation")))._replace(tries=tries)
 
 
 def _job(node: Json) -> _Job:
-    id = _text(node.get("id"))
+    id = as_text(node.get("id"))
     try:
         started = _whole(_time(node.get("createdAt")))
     except ValueError:
@@ -975,7 +976,7 @@ def _job(node: Json) -> _Job:
 
 def _followed(api: _Api, kind: _Kind, job: _Job, now: datetime) -> Page:
     """Waits for the job, or reads on in its result."""
-    state = _dict(api.ask(BULK_STATE, {"id": job.bulk}).data.get("bulkOperation"))
+    state = as_dict(api.ask(BULK_STATE, {"id": job.bulk}).data.get("bulkOperation"))
     status = state.get("status")
     if status in _RUNNING and now - from_text(job.started) < _LONGEST_JOB:
         wait = min(_LAST_POLL, _FIRST_POLL * 2 ** min(job.polls, 10))
@@ -1083,7 +1084,7 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
     refunded = _shop_money(row.get("totalRefundedSet"))
     body: Json = {
         "id": gid,
-        "number": _text(row.get("name")) or gid,
+        "number": as_text(row.get("name")) or gid,
         "status": status.value,
         "platformStatus": platform_status,
         "total": _required(_shop_money(row.get("currentTotalPriceSet"))),
@@ -1092,7 +1093,7 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
         "lines": [_line(line) for line in row["children"]],
         "customer": _customer(row),
         "shippingAddress": _address(row),
-        "note": _text(row.get("note")) or None,
+        "note": as_text(row.get("note")) or None,
         "fees": _fees(row),
         "createdAt": _shown(row["createdAt"], created) if created else None,
         "updatedAt": _shown(row["updatedAt"], updated),
@@ -1102,8 +1103,8 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
 
 def _order_status(row: Json) -> tuple[OrderStatus, str]:
     """Cancelled, refunded, then how far it is shipped, then how far it is paid."""
-    financial = _text(row.get("displayFinancialStatus"))
-    fulfillment = _text(row.get("displayFulfillmentStatus"))
+    financial = as_text(row.get("displayFinancialStatus"))
+    fulfillment = as_text(row.get("displayFulfillmentStatus"))
     is_cancelled = row.get("cancelledAt") is not None
     words = " ".join(filter(None, ("CANCELLED" if is_cancelled else "", financial, fulfillment)))
     paid = _FINANCIAL.get(financial)
@@ -1127,14 +1128,14 @@ def _line(line: Json) -> Json:
         "id": _required_text(line.get("id")),
         "productId": _id_of(line.get("product")),
         "variantId": _id_of(line.get("variant")),
-        "title": _text(line.get("title")),
-        "sku": _text(line.get("sku")) or None,
+        "title": as_text(line.get("title")),
+        "sku": as_text(line.get("sku")) or None,
         "quantity": current,
         "unitPrice": _shop_money(line.get("originalUnitPriceSet")),
         "total": total if current == ordered else _share(total, current, ordered),
         "properties": [
-            {"name": _text(attribute.get("key")), "value": _text(attribute.get("value"))}
-            for attribute in _dicts(line.get("customAttributes"))
+            {"name": as_text(attribute.get("key")), "value": as_text(attribute.get("value"))}
+            for attribute in as_dicts(line.get("customAttributes"))
         ],
     }
 
@@ -1153,28 +1154,28 @@ def _exponent(amount: Decimal) -> int:
 
 def _customer(row: Json) -> Json | None:
     """Whom the order itself names; the customer's own record takes a scope that the app does not ask for."""
-    billing, shipping = _dict(row.get("billingAddress")), _dict(row.get("shippingAddress"))
-    name = _text(billing.get("name")) or _text(shipping.get("name"))
-    email = _text(row.get("email"))
+    billing, shipping = as_dict(row.get("billingAddress")), as_dict(row.get("shippingAddress"))
+    name = as_text(billing.get("name")) or as_text(shipping.get("name"))
+    email = as_text(row.get("email"))
     return {"id": None, "name": name or None, "email": email or None} if name or email else None
 
 
 def _address(row: Json) -> Json | None:
-    given = _dict(row.get("shippingAddress"))
-    parts = {name: _text(given.get(theirs)) or None for name, theirs in _ADDRESS.items()}
-    parts["region"] = parts["region"] or _text(given.get("province")) or None
+    given = as_dict(row.get("shippingAddress"))
+    parts = {name: as_text(given.get(theirs)) or None for name, theirs in _ADDRESS.items()}
+    parts["region"] = parts["region"] or as_text(given.get("province")) or None
     if not any(parts.values()):
         return None
-    phone = _text(given.get("phone")) or _text(_dict(row.get("billingAddress")).get("phone"))
+    phone = as_text(given.get("phone")) or as_text(as_dict(row.get("billingAddress")).get("phone"))
     return {**parts, "phone": phone or None}
 
 
 def _fees(row: Json) -> list[Json]:
     """What the payment cost the seller; only Shopify Payments tells."""
     found: list[Json] = []
-    for transaction in _dicts(row.get("transactions")):
-        for fee in _dicts(transaction.get("fees")):
-            name = _text(fee.get("type"))
+    for transaction in as_dicts(row.get("transactions")):
+        for fee in as_dicts(transaction.get("fees")):
+            name = as_text(fee.get("type"))
             charged, tax = _fee(name, fee.get("amount")), _fee(f"{name}_tax", fee.get("taxAmount"))
             if charged:
                 found.append(charged)
@@ -1184,11 +1185,11 @@ def _fees(row: Json) -> list[Json]:
 
 
 def _fee(name: str, value: Any) -> Json | None:
-    money = _dict(value)
+    money = as_dict(value)
     amount = _money(money.get("amount"))
     if amount is None:
         return None
-    return {"type": "payment", "name": name, "amount": amount, "currency": _text(money.get("currencyCode"))}
+    return {"type": "payment", "name": name, "amount": amount, "currency": as_text(money.get("currencyCode"))}
 
 
 def _product(row: Json, currency: str) -> Record:
@@ -1197,17 +1198,17 @@ def _product(row: Json, currency: str) -> Record:
     status = _required_text(row.get("status"))
     variants = [_variant(variant) for variant in row["children"]]
     first = variants[0] if variants else {}
-    image = _dict(_dict(_dict(row.get("featuredMedia")).get("preview")).get("image"))
+    image = as_dict(as_dict(as_dict(row.get("featuredMedia")).get("preview")).get("image"))
     body: Json = {
         "id": gid,
-        "title": _text(row.get("title")),
+        "title": as_text(row.get("title")),
         "status": _PRODUCT_STATUS.get(status, ProductStatus.OTHER).value,
         "platformStatus": status,
         "price": first.get("price"),
         "currency": currency,
         "sku": first.get("sku"),
-        "imageUrl": _text(image.get("url")) or None,
-        "url": _text(row.get("onlineStoreUrl")) or None,
+        "imageUrl": as_text(image.get("url")) or None,
+        "url": as_text(row.get("onlineStoreUrl")) or None,
         "variants": variants,
         "createdAt": _shown(row["createdAt"], created) if created else None,
         "updatedAt": _shown(row["updatedAt"], updated),
@@ -1219,12 +1220,12 @@ def _variant(row: Json) -> Json:
     inventory = row.get("inventoryQuantity")
     return {
         "id": _required_text(row.get("id")),
-        "title": _text(row.get("title")),
-        "sku": _text(row.get("sku")) or None,
+        "title": as_text(row.get("title")),
+        "sku": as_text(row.get("sku")) or None,
         "price": _money(row.get("price")),
         "inventoryQuantity": None if inventory is None else _count(inventory),
         "attributes": {
-            _text(option.get("name")): _text(option.get("value")) for option in _dicts(row.get("selectedOptions"))
+            as_text(option.get("name")): as_text(option.get("value")) for option in as_dicts(row.get("selectedOptions"))
         },
     }
 
@@ -1272,7 +1273,7 @@ def _our_webhooks(api: _Api, delivery_url: str) -> list[Json]:
     for _ in range(_MOST_INNER_PAGES):
         reply = api.ask(SUBSCRIPTIONS, {"first": _MOST_ROWS, "after": after or None})
         nodes, after = _connection(reply.data.get("page"), after)
-        found += [node for node in nodes if ours.fullmatch(_text(node.get("uri")))]
+        found += [node for node in nodes if ours.fullmatch(as_text(node.get("uri")))]
         if not after:
             break
     return found
@@ -1288,27 +1289,27 @@ def _is_as_wanted(hook: Json, delivery_url: str) -> bool:
         hook.get("uri") == delivery_url
         and hook.get("format") == "JSON"
         and isinstance(fields, list)
-        and sorted(map(str, fields)) == sorted(TOPICS[_text(hook.get("topic"))])
+        and sorted(map(str, fields)) == sorted(TOPICS[as_text(hook.get("topic"))])
     )
 
 
 def _delete_webhook(api: _Api, hook: Json) -> None:
     """Deletes it; what is gone already is fine."""
-    done = _dict(api.ask(UNSUBSCRIBE, {"id": _text(hook.get("id"))}).data.get("done"))
-    errors = _dicts(done.get("userErrors"))
-    _refuse_user_errors([error for error in errors if "not exist" not in _text(error.get("message"))], api)
+    done = as_dict(api.ask(UNSUBSCRIBE, {"id": as_text(hook.get("id"))}).data.get("done"))
+    errors = as_dicts(done.get("userErrors"))
+    _refuse_user_errors([error for error in errors if "not exist" not in as_text(error.get("message"))], api)
 
 
 def _done(reply: _Reply, api: _Api) -> None:
     """Refuses what a mutation of a subscription refused, save that somebody was quicker."""
-    errors = _dicts(_dict(reply.data.get("done")).get("userErrors"))
-    _refuse_user_errors([error for error in errors if "already been taken" not in _text(error.get("message"))], api)
+    errors = as_dicts(as_dict(reply.data.get("done")).get("userErrors"))
+    _refuse_user_errors([error for error in errors if "already been taken" not in as_text(error.get("message"))], api)
 
 
 def _refuse_user_errors(errors: Sequence[Json], api: _Api) -> None:
     if not errors:
         return
-    said = _text(errors[0].get("message"))[:200]
+    said = as_text(errors[0].get("message"))[:200]
     is_permission = re.search(r"not approved|access|permission", f"{said} {errors[0].get('code')}", re.IGNORECASE)
     detail = f"Shopify refused: {said}" if api.hides(said) else "Shopify refused our request."
     raise PlatformError(Refusal.PERMISSION if is_permission else Refusal.REQUEST, detail, status=200)
@@ -1418,9 +1419,9 @@ def _no_tokens(status: int) -> PlatformError:
 
 def _error_of(answer: Answer) -> tuple[str, str]:
     """OAuth's error code, empty where it is none, and its description."""
-    content = _dict(_json_or_none(answer.body))
-    code = _text(content.get("error"))
-    return (code if _CODE.fullmatch(code) else ""), _text(content.get("error_description"))
+    content = as_dict(_json_or_none(answer.body))
+    code = as_text(content.get("error"))
+    return (code if _CODE.fullmatch(code) else ""), as_text(content.get("error_description"))
 
 
 def _tokens(content: Json, now: datetime) -> Tokens:
@@ -1477,8 +1478,8 @@ def _host(domain: str) -> str:
 
 def _cost(content: Json) -> _Cost | None:
     """https://shopify.dev/docs/apps/build/apis/graphql-admin/rate-limits."""
-    cost = _dict(_dict(content.get("extensions")).get("cost"))
-    throttle = _dict(cost.get("throttleStatus"))
+    cost = as_dict(as_dict(content.get("extensions")).get("cost"))
+    throttle = as_dict(cost.get("throttleStatus"))
     requested = _number(cost.get("requestedQueryCost"))
     available, maximum, rate = (
         _number(throttle.get(name)) for name in ("currentlyAvailable", "maximumAvailable", "restoreRate")
@@ -1505,7 +1506,7 @@ def _after(wait: str | None, now: datetime | None) -> datetime | None:
 
 
 def _code_of(error: Json) -> str:
-    code = _text(_dict(error.get("extensions")).get("code"))
+    code = as_text(as_dict(error.get("extensions")).get("code"))
     return code if _CODE.fullmatch(code) else ""
 
 
@@ -1518,7 +1519,7 @@ def _timezone(name: Any) -> str | None:
     from zoneinfo import ZoneInfo  # the webhook receiver, which loads this, needs none
 
     try:
-        return ZoneInfo(_text(name)).key
+        return ZoneInfo(as_text(name)).key
     except (KeyError, ValueError, OSError):
         return None
 
@@ -1590,26 +1591,11 @@ def _gid(kind: _Kind, value: Any) -> str:
 
 def _id_of(value: Any) -> str | None:
     """The id of what a line is of; it may be deleted."""
-    return _text(value.get("id")) or None if isinstance(value, dict) else None
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [entry for entry in value if isinstance(entry, dict)] if value and isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    """Text that can be stored: JSON may carry half a surrogate pair, UTF-8 may not."""
-    if not isinstance(value, str):
-        return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return as_text(value.get("id")) or None if isinstance(value, dict) else None
 
 
 def _required_text(value: Any) -> str:
-    return _required(_text(value) or None)
+    return _required(as_text(value) or None)
 
 
 def _required(value: str | None) -> str:
