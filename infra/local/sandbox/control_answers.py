@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+
+from infra.local.sandbox.faults import Fault, Faults
 
 Json = dict[str, Any]
 
@@ -41,6 +44,25 @@ def answered(order: Callable[[Request], Awaitable[Json]], status: int) -> Callab
             return _json({"error": f"{type(wrong).__name__}: {wrong}"}, 400)
 
     return endpoint
+
+
+def fault_routes(place: str, faults_of: Callable[[Request], Faults]) -> list[Route]:
+    """``{place}/faults``: GET shows the faults still to come, POST orders one (201), DELETE clears them."""
+
+    async def show(request: Request) -> Json:
+        return {"faults": [asdict(one) for one in faults_of(request).ordered if one.times != 0]}
+
+    async def order(request: Request) -> Json:
+        fault = Fault.parse(await json_body(request))
+        faults_of(request).ordered.append(fault)
+        return asdict(fault)
+
+    async def clear(request: Request) -> Json:
+        faults_of(request).ordered.clear()
+        return {"faults": []}
+
+    orders = (("GET", show, 200), ("POST", order, 201), ("DELETE", clear, 200))
+    return [Route(f"{place}/faults", answered(each, status), methods=[method]) for method, each, status in orders]
 
 
 async def json_body(request: Request) -> Json:

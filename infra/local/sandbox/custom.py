@@ -57,8 +57,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from infra.local.sandbox import faults
-from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
-from infra.local.sandbox.faults import Fault, Faults
+from infra.local.sandbox.control_answers import NoSuch, answered, fault_routes, json_body, sent_json
+from infra.local.sandbox.faults import Faults
 
 Json = dict[str, Any]
 
@@ -695,9 +695,6 @@ def _routes(platform: Custom) -> list[Route]:
         ("GET", f"{shop}/truth", control.truth, 200),
         ("GET", f"{shop}/calls", control.calls, 200),
         ("DELETE", f"{shop}/calls", control.forget_calls, 200),
-        ("GET", f"{shop}/faults", control.list_faults, 200),
-        ("POST", f"{shop}/faults", control.order_fault, 201),
-        ("DELETE", f"{shop}/faults", control.clear_faults, 200),
         ("PUT", f"{shop}/rules", control.set_rules, 200),
         ("POST", f"{shop}/revoke", control.revoke, 200),
         ("PUT", f"{shop}/clock", control.set_clock, 200),
@@ -709,7 +706,8 @@ def _routes(platform: Custom) -> list[Route]:
         ("PUT", f"{shop}/{{kind}}/{{id}}", control.change, 200),
         ("DELETE", f"{shop}/{{kind}}/{{id}}", control.delete, 200),
     ]
-    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    orders = [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    return [*fault_routes(shop, lambda request: control.server(request).faults), *orders]
 
 
 class _Control:
@@ -726,14 +724,14 @@ class _Control:
         return self._shop_json(self._platform.open(wish.pop("name"), **wish))
 
     async def describe(self, request: Request) -> Json:
-        return self._shop_json(self._server(request))
+        return self._shop_json(self.server(request))
 
     async def close(self, request: Request) -> Json:
-        del self._platform.servers[self._server(request).shop.name]
+        del self._platform.servers[self.server(request).shop.name]
         return {}
 
     async def truth(self, request: Request) -> Json:
-        shop, only = self._server(request).shop, request.query_params.get("only")
+        shop, only = self.server(request).shop, request.query_params.get("only")
         return {
             kind: [{name: row.get(name) for name in ("id", "status", "updatedAt")} for row in shop.sorted(kind)]
             for kind in _KINDS
@@ -741,35 +739,23 @@ class _Control:
         }
 
     async def calls(self, request: Request) -> Json:
-        calls = self._server(request).calls
+        calls = self.server(request).calls
         return {"total": calls.total, "most_at_once": calls.most_at_once, "routes": dict(calls.routes)}
 
     async def forget_calls(self, request: Request) -> Json:
-        server = self._server(request)
+        server = self.server(request)
         server.calls = Calls(active=server.calls.active)
         return {}
 
-    async def list_faults(self, request: Request) -> Json:
-        return {"faults": [asdict(one) for one in self._server(request).faults.ordered if one.times != 0]}
-
-    async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await json_body(request))
-        self._server(request).faults.ordered.append(fault)
-        return asdict(fault)
-
-    async def clear_faults(self, request: Request) -> Json:
-        self._server(request).faults.ordered.clear()
-        return {"faults": []}
-
     async def set_rules(self, request: Request) -> Json:
-        server, wish = self._server(request), await json_body(request)
+        server, wish = self.server(request), await json_body(request)
         if "broken" in wish:
             wish["broken"] = frozenset(Break(each) for each in wish["broken"])
         server.rules = replace(server.rules, **wish)
         return {**asdict(server.rules), "broken": sorted(server.rules.broken)}
 
     async def revoke(self, request: Request) -> Json:
-        server = self._server(request)
+        server = self.server(request)
         server.webhooks.happened("connection.revoked", {})
         server.revoked = True
         return {}
@@ -777,28 +763,28 @@ class _Control:
     async def set_clock(self, request: Request) -> Json:
         platform, wish = self._platform, await json_body(request)
         platform.clock_offset = float(wish.get("offset", platform.clock_offset)) + float(wish.get("advance", 0))
-        return {"now": self._server(request).shop.time()}
+        return {"now": self.server(request).shop.time()}
 
     async def deliveries(self, request: Request) -> Json:
-        webhooks = self._server(request).webhooks
+        webhooks = self.server(request).webhooks
         return {"sent": [sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
 
     async def forget_deliveries(self, request: Request) -> Json:
-        self._server(request).webhooks.sent.clear()
+        self.server(request).webhooks.sent.clear()
         return {}
 
     async def deliver(self, request: Request) -> Json:
-        webhooks = self._server(request).webhooks
+        webhooks = self.server(request).webhooks
         sent = await webhooks.deliver(Weather(**await json_body(request)))
         return {"sent": [sent_json(one) for one in sent], "waiting": webhooks.waiting}
 
     async def pause(self, request: Request) -> Json:
-        webhooks = self._server(request).webhooks
+        webhooks = self.server(request).webhooks
         webhooks.paused = bool((await json_body(request))["paused"])
         return {"paused": webhooks.paused}
 
     async def create(self, request: Request) -> Json:
-        return self._server(request).shop.create(_kind(request), await json_body(request))
+        return self.server(request).shop.create(_kind(request), await json_body(request))
 
     async def change(self, request: Request) -> Json:
         shop, kind, id = self._record(request)
@@ -809,14 +795,14 @@ class _Control:
         shop.delete(kind, id)
         return {}
 
-    def _server(self, request: Request) -> Server:
+    def server(self, request: Request) -> Server:
         name = request.path_params["shop"]
         if name not in self._platform.servers:
             raise NoSuch(f"No shop is called {name}.")
         return self._platform.servers[name]
 
     def _record(self, request: Request) -> tuple[Shop, str, str]:
-        shop, kind, id = self._server(request).shop, _kind(request), request.path_params["id"]
+        shop, kind, id = self.server(request).shop, _kind(request), request.path_params["id"]
         if id not in shop.rows[kind]:
             raise NoSuch(f"There is no {id} among the {kind}.")
         return shop, kind, id

@@ -43,11 +43,10 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.routing import Route
 
-from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
+from infra.local.sandbox.control_answers import NoSuch, answered, fault_routes, json_body, sent_json
 from infra.local.sandbox.custom import Weather
 from infra.local.sandbox.ebay_notifications import Key
 from infra.local.sandbox.ebay_seller import Json, Seller
-from infra.local.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from infra.local.sandbox.ebay import Ebay
@@ -64,9 +63,6 @@ def routes(platform: "Ebay") -> list[Route]:
         ("PUT", f"{_BASE}/clock", control.set_clock, 200),
         ("GET", f"{_BASE}/calls", control.calls, 200),
         ("DELETE", f"{_BASE}/calls", control.forget_calls, 200),
-        ("GET", f"{_BASE}/faults", control.list_faults, 200),
-        ("POST", f"{_BASE}/faults", control.order_fault, 201),
-        ("DELETE", f"{_BASE}/faults", control.clear_faults, 200),
         ("GET", f"{_BASE}/notifications", control.notifications, 200),
         ("POST", f"{_BASE}/keys", control.change_key, 201),
         ("POST", f"{_BASE}/deletions", control.delete_account, 200),
@@ -84,7 +80,8 @@ def routes(platform: "Ebay") -> list[Route]:
         ("PUT", f"{seller}/products/{{id:path}}", control.change_product, 200),
         ("DELETE", f"{seller}/products/{{id:path}}", control.delete_product, 200),
     ]
-    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    orders = [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    return [*fault_routes(_BASE, lambda _: platform.faults), *orders]
 
 
 class _Control:
@@ -119,18 +116,6 @@ class _Control:
     async def forget_calls(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
         self._platform.forget_calls()
         return {}
-
-    async def list_faults(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
-        return {"faults": [asdict(one) for one in self._platform.faults.ordered if one.times != 0]}
-
-    async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await json_body(request))
-        self._platform.faults.ordered.append(fault)
-        return asdict(fault)
-
-    async def clear_faults(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
-        self._platform.faults.ordered.clear()
-        return {"faults": []}
 
     # Notifications
 

@@ -44,11 +44,10 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.routing import Route
 
-from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
+from infra.local.sandbox.control_answers import NoSuch, answered, fault_routes, json_body, sent_json
 from infra.local.sandbox.custom import Calls, Weather
 from infra.local.sandbox.etsy_shop import Shop
 from infra.local.sandbox.etsy_webhooks import Endpoint
-from infra.local.sandbox.faults import Fault
 from infra.local.sandbox.tiktok_seller import Json, gmt
 
 if TYPE_CHECKING:
@@ -67,9 +66,6 @@ def routes(platform: "Etsy") -> list[Route]:
         ("PUT", f"{_BASE}/clock", control.set_clock, 200),
         ("GET", f"{_BASE}/calls", control.calls, 200),
         ("DELETE", f"{_BASE}/calls", control.forget_calls, 200),
-        ("GET", f"{_BASE}/faults", control.list_faults, 200),
-        ("POST", f"{_BASE}/faults", control.order_fault, 201),
-        ("DELETE", f"{_BASE}/faults", control.clear_faults, 200),
         ("PUT", f"{_BASE}/webhooks", control.set_webhooks, 200),
         ("GET", f"{_BASE}/deliveries", control.deliveries, 200),
         ("DELETE", f"{_BASE}/deliveries", control.forget_deliveries, 200),
@@ -90,7 +86,8 @@ def routes(platform: "Etsy") -> list[Route]:
         ("PUT", f"{shop}/products/{{id:int}}", control.change_product, 200),
         ("POST", f"{shop}/products/{{id:int}}/{{action}}", control.act_on_product, 200),
     ]
-    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    orders = [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    return [*fault_routes(_BASE, lambda _: platform.faults), *orders]
 
 
 class _Control:
@@ -125,18 +122,6 @@ class _Control:
     async def forget_calls(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
         self._platform.calls = Calls(active=self._platform.calls.active)
         return {}
-
-    async def list_faults(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
-        return {"faults": [asdict(one) for one in self._platform.faults.ordered if one.times != 0]}
-
-    async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await json_body(request))
-        self._platform.faults.ordered.append(fault)
-        return asdict(fault)
-
-    async def clear_faults(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
-        self._platform.faults.ordered.clear()
-        return {"faults": []}
 
     # Webhooks
 

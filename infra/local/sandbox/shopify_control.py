@@ -52,8 +52,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.routing import Route
 
-from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
-from infra.local.sandbox.faults import Fault
+from infra.local.sandbox.control_answers import NoSuch, answered, fault_routes, json_body, sent_json
 from infra.local.sandbox.shopify_shop import Json, Order, Product, Sizes, gid, money, number_of, utc
 from infra.local.sandbox.shopify_tokens import Rules
 from infra.local.sandbox.woo_webhooks import Weather
@@ -100,11 +99,9 @@ def routes(shopify: "Shopify") -> list[Route]:
         ("PUT", f"{shop}/auto_approve", control.approve, 200),
         ("PUT", f"{shop}/settings", control.set, 200),
         ("PUT", f"{shop}/clock", control.set_clock, 200),
-        ("GET", f"{shop}/faults", control.list_faults, 200),
-        ("POST", f"{shop}/faults", control.order_fault, 201),
-        ("DELETE", f"{shop}/faults", control.clear_faults, 200),
     ]
-    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    orders = [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    return [*fault_routes(shop, lambda request: control.site(request).faults), *orders]
 
 
 class _Control:
@@ -135,14 +132,14 @@ class _Control:
         return _described(site)
 
     async def describe(self, request: Request) -> Json:
-        return _described(self._site(request))
+        return _described(self.site(request))
 
     async def close(self, request: Request) -> Json:
-        del self._shopify.sites[self._site(request).shop.name]
+        del self._shopify.sites[self.site(request).shop.name]
         return {}
 
     async def truth(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         parts: dict[str, Callable[[], list[Json]]] = {
             "products": lambda: [_product_json(one) for one in site.shop.products.values()],
             "orders": lambda: [_order_json(site, one) for one in site.shop.orders.values()],
@@ -152,7 +149,7 @@ class _Control:
         return {name: make() for name, make in parts.items() if only in (None, name)}
 
     async def calls(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         traffic = site.traffic
         return {
             "total": traffic.total,
@@ -163,32 +160,32 @@ class _Control:
         }
 
     async def forget_calls(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.traffic = Traffic(active=site.traffic.active)
         site.operations.clear()
         return {}
 
     async def deliveries(self, request: Request) -> Json:
-        webhooks = self._site(request).webhooks
+        webhooks = self.site(request).webhooks
         return {"sent": [sent_json(one) for one in webhooks.sent], "waiting": webhooks.waiting}
 
     async def forget_deliveries(self, request: Request) -> Json:
-        self._site(request).webhooks.sent.clear()
+        self.site(request).webhooks.sent.clear()
         return {}
 
     async def deliver(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.bulk.advance(1.0)
         sent = await site.webhooks.deliver(Weather(**await json_body(request)))
         return {"sent": [sent_json(one) for one in sent], "waiting": site.webhooks.waiting}
 
     async def pause(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.webhooks.paused = bool((await json_body(request))["paused"])
         return {"paused": site.webhooks.paused}
 
     async def create_order(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         return _order_json(site, site.shop.create_order(await json_body(request)))
 
     async def change_order(self, request: Request) -> Json:
@@ -212,7 +209,7 @@ class _Control:
         return _order_json(site, order)
 
     async def create_product(self, request: Request) -> Json:
-        return _product_json(self._site(request).shop.create_product(await json_body(request)))
+        return _product_json(self.site(request).shop.create_product(await json_body(request)))
 
     async def change_product(self, request: Request) -> Json:
         site, product = self._product(request)
@@ -230,37 +227,37 @@ class _Control:
         return _product_json(product)
 
     async def add_token(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         scopes = (await json_body(request)).get("scopes", ["read_products", "read_orders"])
         return {"access_token": site.tokens.permanent(scopes)}
 
     async def revoke(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.tokens.revoke()
         return _described(site)
 
     async def uninstall(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.uninstall()
         return _described(site)
 
     async def change_scopes(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.change_scopes(tuple((await json_body(request))["scopes"]))
         return _described(site)
 
     async def comply(self, request: Request) -> Json:
-        site, wish = self._site(request), await json_body(request)
+        site, wish = self.site(request), await json_body(request)
         site.webhooks.comply(str(wish["topic"]), dict(wish.get("payload", {})), after=float(wish.get("after", 0)))
         return {"waiting": site.webhooks.waiting}
 
     async def approve(self, request: Request) -> Json:
-        site = self._site(request)
+        site = self.site(request)
         site.auto_approve = bool((await json_body(request))["auto_approve"])
         return {"auto_approve": site.auto_approve}
 
     async def set(self, request: Request) -> Json:
-        site, wish = self._site(request), await json_body(request)
+        site, wish = self.site(request), await json_body(request)
         for name in [field.name for field in fields(Rules) if field.name in wish]:
             setattr(site.rules, name, bool(wish[name]))
         site.hide_closed = bool(wish.get("hide_closed", site.hide_closed))
@@ -272,23 +269,11 @@ class _Control:
         return asdict(site.rules) | {"hide_closed": site.hide_closed, "bulk_seconds": site.bulk.seconds}
 
     async def set_clock(self, request: Request) -> Json:
-        site, wish = self._site(request), await json_body(request)
+        site, wish = self.site(request), await json_body(request)
         site.shop.clock_offset = int(wish.get("offset", site.shop.clock_offset)) + int(wish.get("advance", 0))
         return {"now": site.shop.now(), "now_gmt": _gmt(site.shop.now())}
 
-    async def list_faults(self, request: Request) -> Json:
-        return {"faults": [asdict(one) for one in self._site(request).faults.ordered if one.times != 0]}
-
-    async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await json_body(request))
-        self._site(request).faults.ordered.append(fault)
-        return asdict(fault)
-
-    async def clear_faults(self, request: Request) -> Json:
-        self._site(request).faults.ordered.clear()
-        return {"faults": []}
-
-    def _site(self, request: Request) -> "Site":
+    def site(self, request: Request) -> "Site":
         name = request.path_params["shop"]
         site = self._shopify.sites.get(name)
         if site is None:
@@ -296,14 +281,14 @@ class _Control:
         return site
 
     def _order(self, request: Request) -> tuple["Site", Order]:
-        site = self._site(request)
+        site = self.site(request)
         order = site.shop.orders.get(number_of(request.path_params["id"]))
         if order is None:
             raise NoSuch("No such order.")
         return site, order
 
     def _product(self, request: Request) -> tuple["Site", Product]:
-        site = self._site(request)
+        site = self.site(request)
         product = site.shop.products.get(number_of(request.path_params["id"]))
         if product is None:
             raise NoSuch("No such product.")

@@ -56,8 +56,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.routing import Route
 
-from infra.local.sandbox.control_answers import NoSuch, answered, json_body, sent_json
-from infra.local.sandbox.faults import Fault, Faults
+from infra.local.sandbox.control_answers import NoSuch, answered, fault_routes, json_body, sent_json
+from infra.local.sandbox.faults import Faults
 from infra.local.sandbox.tiktok_grants import Grant, Rotation
 from infra.local.sandbox.tiktok_seller import Json, Order, Product, Seller, Sizes, gmt
 from infra.local.sandbox.tiktok_webhooks import Weather
@@ -88,9 +88,6 @@ def routes(platform: "TikTokShop") -> list[Route]:
         ("PUT", f"{_BASE}/clock", control.set_clock, 200),
         ("GET", f"{_BASE}/calls", control.calls, 200),
         ("DELETE", f"{_BASE}/calls", control.forget_calls, 200),
-        ("GET", f"{_BASE}/faults", control.list_faults, 200),
-        ("POST", f"{_BASE}/faults", control.order_fault, 201),
-        ("DELETE", f"{_BASE}/faults", control.clear_faults, 200),
         ("POST", f"{_BASE}/sellers", control.open, 201),
         ("POST", f"{_BASE}/shops", control.open, 201),
         ("GET", seller, control.describe_seller, 200),
@@ -106,16 +103,14 @@ def routes(platform: "TikTokShop") -> list[Route]:
         ("DELETE", f"{shop}/deliveries", control.forget_deliveries, 200),
         ("POST", f"{shop}/deliver", control.deliver, 200),
         ("PUT", f"{shop}/delivery", control.pause, 200),
-        ("GET", f"{shop}/faults", control.list_faults, 200),
-        ("POST", f"{shop}/faults", control.order_fault, 201),
-        ("DELETE", f"{shop}/faults", control.clear_faults, 200),
         ("POST", f"{shop}/orders", control.buy, 201),
         ("PUT", f"{shop}/orders/{{id}}", control.move_order, 200),
         ("POST", f"{shop}/orders/{{id}}/{{action}}", control.act_on_order, 200),
         ("POST", f"{shop}/products", control.create_product, 201),
         ("PUT", f"{shop}/products/{{id}}", control.change_product, 200),
     ]
-    return [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    orders = [Route(path, answered(order, status), methods=[method]) for method, path, order, status in table]
+    return [*fault_routes(_BASE, control.faults), *fault_routes(shop, control.faults), *orders]
 
 
 class _Control:
@@ -163,18 +158,6 @@ class _Control:
     async def forget_calls(self, request: Request) -> Json:  # noqa: ARG002 - every order is given the request
         self._platform.forget_calls()
         return {}
-
-    async def list_faults(self, request: Request) -> Json:
-        return {"faults": [asdict(one) for one in self._faults(request).ordered if one.times != 0]}
-
-    async def order_fault(self, request: Request) -> Json:
-        fault = Fault.parse(await json_body(request))
-        self._faults(request).ordered.append(fault)
-        return asdict(fault)
-
-    async def clear_faults(self, request: Request) -> Json:
-        self._faults(request).ordered.clear()
-        return {"faults": []}
 
     # Sellers
 
@@ -279,7 +262,7 @@ class _Control:
 
     # Who and what is meant
 
-    def _faults(self, request: Request) -> Faults:
+    def faults(self, request: Request) -> Faults:
         return self._account(request).faults if "shop" in request.path_params else self._platform.faults
 
     def _seller(self, request: Request) -> Seller:
