@@ -47,7 +47,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
-from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, decoded, object_in, strange
+from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, callback_of, decoded, object_in, strange
 
 
 class Marketplace(NamedTuple):
@@ -405,11 +405,7 @@ class Amazon:
 
     def read_callback(self, app: App, query: Sequence[tuple[str, str]], now: datetime) -> Callback:  # noqa: ARG002
         """Nothing here is signed: the state is the only proof. Who the seller is, the probe makes sure."""
-        found = dict(query)
-        if len(found) != len(query):
-            raise ValueError("A parameter occurs twice.")
-        if not found.get("state"):
-            raise ValueError("The state is missing.")
+        found = callback_of(query)
         code = found.get("spapi_oauth_code", "")
         seller = found.get("selling_partner_id", "")
         if code and not _SELLER.fullmatch(seller):

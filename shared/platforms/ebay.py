@@ -47,7 +47,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
-from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, body_of, decoded, strange
+from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, callback_of, decoded, object_in, strange
 
 _API = "https://api.ebay.com"
 _TOKEN = "https://api.ebay.com/identity/v1/oauth2/token"  # noqa: S105 - an address
@@ -313,17 +313,17 @@ class Ebay:
 
     def topic(self, delivery: Delivery) -> str:
         """As the body names it."""
-        name = as_text(as_dict(body_of(delivery).get("metadata")).get("topic"))
+        name = as_text(as_dict(object_in(delivery.body).get("metadata")).get("topic"))
         return name if _TOPIC.fullmatch(name) else ""
 
     def event_id(self, delivery: Delivery) -> str:
         """The notification's id: repeats share it, though their bodies count the attempts."""
-        name = as_text(as_dict(body_of(delivery).get("notification")).get("notificationId"))
+        name = as_text(as_dict(object_in(delivery.body).get("notification")).get("notificationId"))
         return name if _NAME.fullmatch(name) else ""
 
     def store_of(self, delivery: Delivery) -> str:
         """The seller's user id, wherever the topic has it; that of a deleted account may be any user's."""
-        data = as_dict(as_dict(body_of(delivery).get("notification")).get("data"))
+        data = as_dict(as_dict(object_in(delivery.body).get("notification")).get("data"))
         name = as_text(data.get("userId")) or as_text(as_dict(data.get("user")).get("userId"))
         return name if _NAME.fullmatch(name) else ""
 
@@ -395,11 +395,7 @@ class Ebay:
 
     def read_callback(self, app: App, query: Sequence[tuple[str, str]], now: datetime) -> Callback:  # noqa: ARG002
         """Nothing here is signed: the state is the only proof. A seller who declines brings no code."""
-        found = dict(query)
-        if len(found) != len(query):
-            raise ValueError("A parameter occurs twice.")
-        if not found.get("state"):
-            raise ValueError("The state is missing.")
+        found = callback_of(query)
         return Callback(found["state"], "" if "error" in found else found.get("code", ""))
 
     def known_store_id(self, domain: str) -> str | None:  # noqa: ARG002

@@ -41,7 +41,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
-from shared.platforms.reading import app_of, as_dict, as_dicts, body_of, decoded, strange
+from shared.platforms.reading import app_of, as_dict, as_dicts, callback_of, decoded, object_in, strange
 
 _API = "https://api.etsy.com/v3/application"
 _TOKEN = "https://api.etsy.com/v3/public/oauth/token"  # noqa: S105 - an address
@@ -237,7 +237,7 @@ class Etsy:
 
     def topic(self, delivery: Delivery) -> str:
         """As the body names it."""
-        named = _plain(body_of(delivery).get("event_type"))
+        named = _plain(object_in(delivery.body).get("event_type"))
         return named if _TOPIC.fullmatch(named) else ""
 
     def event_id(self, delivery: Delivery) -> str:
@@ -246,7 +246,7 @@ class Etsy:
 
     def store_of(self, delivery: Delivery) -> str:
         """The shop's id, which comes as a number or as text."""
-        named = _plain(body_of(delivery).get("shop_id"))
+        named = _plain(object_in(delivery.body).get("shop_id"))
         return named if _ID.fullmatch(named) else ""
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:
@@ -284,11 +284,7 @@ class Etsy:
 
     def read_callback(self, app: App, query: Sequence[tuple[str, str]], now: datetime) -> Callback:  # noqa: ARG002
         """Nothing here is signed: the state is the only proof. A seller who declines brings an ``error``."""
-        found = dict(query)
-        if len(found) != len(query):
-            raise ValueError("A parameter occurs twice.")
-        if not found.get("state"):
-            raise ValueError("The state is missing.")
+        found = callback_of(query)
         return Callback(found["state"], "" if "error" in found else found.get("code", ""))
 
     def known_store_id(self, domain: str) -> str | None:  # noqa: ARG002

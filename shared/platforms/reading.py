@@ -1,10 +1,11 @@
 """Reading what platforms send, which may be anything: what adapters have in common, and no platform's own rule."""
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from shared.platforms.base import App, Connection, Delivery, Json, PlatformError, Refusal
+from shared.platforms.base import App, Connection, Json, PlatformError, Refusal
 
 
 def as_dict(value: Any) -> Json:
@@ -40,9 +41,14 @@ def object_in(body: bytes) -> Json:
         return {}
 
 
-def body_of(delivery: Delivery) -> Json:
-    """The same of a delivery."""
-    return object_in(delivery.body)
+def callback_of(query: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The parameters that an unsigned callback came with: each once, the state among them, or :class:`ValueError`."""
+    found = dict(query)
+    if len(found) != len(query):
+        raise ValueError("A parameter occurs twice.")
+    if not found.get("state"):
+        raise ValueError("The state is missing.")
+    return found
 
 
 def strange(detail: str, status: int = HTTPStatus.OK) -> PlatformError:

@@ -40,7 +40,7 @@ from shared.platforms.base import (
     Tokens,
     Verdict,
 )
-from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, body_of, decoded, strange
+from shared.platforms.reading import app_of, as_dict, as_dicts, as_text, callback_of, decoded, object_in, strange
 from shared.platforms.signatures import is_hex_hmac
 
 _API = "https://open-api.tiktokglobalshop.com"
@@ -298,17 +298,17 @@ class TikTokShop:
         """As the delivery's address names it; else the number of its type."""
         if delivery.path_topic:
             return delivery.path_topic
-        number = body_of(delivery).get("type")
+        number = object_in(delivery.body).get("type")
         return str(number) if _is_int(number) and 0 <= number <= _LARGEST_TYPE else ""
 
     def event_id(self, delivery: Delivery) -> str:
         """What TikTok Shop calls the notification; empty where it has no name, as some have not."""
-        name = _plain(body_of(delivery).get("tts_notification_id"))
+        name = _plain(object_in(delivery.body).get("tts_notification_id"))
         return name if _NAME.fullmatch(name) else ""
 
     def store_of(self, delivery: Delivery) -> str:
         """The shop's id, which every notification names."""
-        name = _plain(body_of(delivery).get("shop_id"))
+        name = _plain(object_in(delivery.body).get("shop_id"))
         return name if _NAME.fullmatch(name) else ""
 
     def parse(self, delivery: Delivery) -> Sequence[Event]:
@@ -372,11 +372,7 @@ class TikTokShop:
 
     def read_callback(self, app: App, query: Sequence[tuple[str, str]], now: datetime) -> Callback:  # noqa: ARG002
         """Nothing here is signed: the state is the only proof. A seller who declines brings ``code=null``."""
-        found = dict(query)
-        if len(found) != len(query):
-            raise ValueError("A parameter occurs twice.")
-        if not found.get("state"):
-            raise ValueError("The state is missing.")
+        found = callback_of(query)
         code = found.get("code", "")
         declined = code == "null" or "error" in found
         return Callback(found["state"], "" if declined else code)

@@ -15,8 +15,11 @@ import httpx
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -273,6 +276,47 @@ def test_changes_are_delivered_signed_as_standard_webhooks_are(web: Web, receive
             request, base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
         )
     keeps_to(CONTRACT["components"]["schemas"]["Order"], bodies[0]["data"])
+
+
+def test_the_library_of_standard_webhooks_takes_what_is_delivered(
+    web: Web, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Now(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return NOW
+
+    monkeypatch.setattr("standardwebhooks.webhooks.datetime", Now)
+    put(web)
+    web.control("PUT", "/orders/1020", status="completed")
+    web.control("POST", "/deliver")
+    (request,) = receiver.requests
+
+    body: Any = Webhook(SECRET).verify(request.content, dict(request.headers))
+
+    assert (body["type"], body["data"]["id"]) == ("order.updated", "1020")
+    with pytest.raises(WebhookVerificationError):
+        Webhook(f"whsec_{base64.b64encode(b'another' * 4).decode()}").verify(request.content, dict(request.headers))
+
+
+@given(
+    id=st.from_regex(r"msg_[A-Za-z0-9]{1,40}", fullmatch=True),
+    text=st.text(st.characters(codec="utf-8"), min_size=1, max_size=200),
+    key=st.binary(min_size=24, max_size=64),
+    seconds=st.integers(-299, 299),
+)
+def test_the_adapter_takes_what_the_library_of_standard_webhooks_signs(
+    id: str, text: str, key: bytes, seconds: int
+) -> None:
+    secret, sent = f"whsec_{base64.b64encode(key).decode()}", NOW + timedelta(seconds=seconds)
+    headers = {
+        "webhook-id": id,
+        "webhook-timestamp": str(int(sent.timestamp())),
+        "webhook-signature": Webhook(secret).sign(id, sent, text),
+    }
+
+    assert Adapter().verify(Delivery(headers, text.encode()), [secret], NOW) is Verdict.GENUINE
+    assert Adapter().verify(Delivery(headers, text.encode() + b" "), [secret], NOW) is Verdict.FORGED
 
 
 def test_a_shop_with_a_key_pair_signs_with_it(open_shop: Any, receiver: Receiver) -> None:
