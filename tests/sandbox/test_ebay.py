@@ -193,8 +193,9 @@ def _no_token_of_the_app() -> None:
 
 
 @pytest.fixture
-def web(clock: Any) -> Iterator[Web]:
-    """A platform with one seller, connected."""
+def web(clock: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A platform with one seller, connected; the adapter's own look at the clock is at the platform's."""
+    monkeypatch.setattr("shared.clock.now", lambda: datetime.fromtimestamp(clock(), UTC))
     receiver = Receiver()
     sandbox = Sandbox(clock=clock, http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(receiver)))
     with httpx.Client(transport=InProcess(sandbox)) as client:
