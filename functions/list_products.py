@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
-from shared import api, clock, records, schemas, stores
+from shared import api, clock, feed, schemas, stores
 from shared.platforms.base import Resource
 
 app = api.resolver()
@@ -20,7 +20,7 @@ def list_products(
 ) -> Response[str]:
     store = stores.load(storeId, api.caller(app))
     since = api.moment(changed_since, "changedSince")
-    rows, further = records.listed(store.id, Resource.PRODUCTS, since, limit, cursor, clock.now())
+    rows, further = feed.listed(store.id, Resource.PRODUCTS, since, limit, cursor, clock.now())
     return api.reply(schemas.ProductList.model_validate({"items": rows, "nextCursor": further}))
 
 

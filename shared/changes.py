@@ -1,13 +1,16 @@
-"""What the tables' streams say, as events on our bus.
+"""What the tables' streams say: into the change feed of each store, and as events on our bus.
 
-Events come from the streams, so no change is announced that did not happen, and none that happened is
-missed. An event names what changed; it holds no personal data, and whoever is interested reads it.
+Both come from the streams, so no change is announced that did not happen, and none that happened is missed. What a
+batch of the stream has of a store's products or orders makes one entry of the feed, and one event of each kind. An
+event names what changed; it holds no personal data, and whoever is interested reads it.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
-from shared import clients, clock, exact_json, records
+from shared import clients, clock, exact_json, feed, records
 from shared.models import Order, PrivacyEvidence, Product, Status, Store, SyncRun
 from shared.observability import logger
 from shared.platforms.base import Resource
@@ -15,6 +18,8 @@ from shared.settings import current
 from shared.tables import Table
 
 SOURCE = "storelink"
+_RESOURCES = {str(resource): resource for resource in Resource}
+"""Tables whose records are products and orders, by name."""
 _ENTRIES = 10
 
 Image = Mapping[str, Any]
@@ -25,35 +30,68 @@ class NotPublished(Exception):
     """The bus did not take some entries: the stream gives the records again."""
 
 
-def publish(stream_records: Sequence[Mapping[str, Any]]) -> int:
-    """Publishes what the stream's records announce, and says how many events that were."""
-    entries = [
-        {
-            "Source": SOURCE,
-            "EventBusName": current().event_bus,
-            "DetailType": kind,
-            "Detail": exact_json.dumps({"eventId": f"{record['eventID']}.{number}", "type": kind, **detail}),
-        }
-        for record in stream_records
-        for number, (kind, detail) in enumerate(_events(record))
-    ]
+class _Changed(NamedTuple):
+    """A product or an order that changed, as the stream says it."""
+
+    event: str
+    """The stream's own id of it."""
+    kind: str
+    store_id: str
+    id: str
+    changed_at: str
+
+
+def publish(stream_records: Sequence[Mapping[str, Any]], now: datetime) -> int:
+    """Notes and publishes what the stream's records announce, and says how many events that were.
+
+    What is not published comes again: the same events, with the same ids, and an entry more in the feed.
+    """
+    entries: list[dict[str, str]] = []
+    changed: dict[tuple[str, Resource], list[_Changed]] = {}
+    for record in stream_records:
+        table = record["eventSourceARN"].split(":table/")[1].split("/")[0].removeprefix(current().table_prefix + "-")
+        old, new = record["dynamodb"].get("OldImage"), record["dynamodb"].get("NewImage")
+        if table not in _RESOURCES:
+            events = enumerate(_events(table, old, new))
+            entries += [_entry(kind, f"{record['eventID']}.{number}", detail) for number, (kind, detail) in events]
+        elif found := _changed(record["eventID"], _RESOURCES[table], old, new):
+            changed.setdefault((found.store_id, _RESOURCES[table]), []).append(found)
+    for (store_id, resource), those in changed.items():
+        feed.append(store_id, resource, {each.id: each.changed_at for each in those}, those[0].event, now)
+        entries += _together(store_id, resource, those)
+    _put(entries)
+    return len(entries)
+
+
+def _put(entries: Sequence[dict[str, str]]) -> None:
     for start in range(0, len(entries), _ENTRIES):
         answer = clients.events().put_events(Entries=entries[start : start + _ENTRIES])
         if answer.get("FailedEntryCount"):
             raise NotPublished(f"{answer['FailedEntryCount']} events were not taken")
-    return len(entries)
 
 
-def _events(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    table = record["eventSourceARN"].split(":table/")[1].split("/")[0].removeprefix(current().table_prefix + "-")
-    old, new = record["dynamodb"].get("OldImage"), record["dynamodb"].get("NewImage")
+def _entry(kind: str, event_id: str, detail: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "Source": SOURCE,
+        "EventBusName": current().event_bus,
+        "DetailType": kind,
+        "Detail": exact_json.dumps({"eventId": event_id, "type": kind, **detail}),
+    }
+
+
+def _together(store_id: str, resource: Resource, changed: Sequence[_Changed]) -> Iterator[dict[str, str]]:
+    """An event for each kind of change; its id is that of its contents, so that it repeats only with them."""
+    for kind in dict.fromkeys(each.kind for each in changed):
+        those = [each for each in changed if each.kind == kind]
+        event_id = hashlib.sha256("".join(each.event for each in those).encode()).hexdigest()[:32]
+        named = [{"id": each.id, "changedAt": each.changed_at} for each in those]
+        yield _entry(kind, event_id, {"store": store_id, resource: named})
+
+
+def _events(table: str, old: Image | None, new: Image | None) -> Iterator[tuple[str, dict[str, Any]]]:
     match table:
         case "stores":
             yield from _store_events(_read(Store, old), _read(Store, new))
-        case "products":
-            yield from _record_events(Resource.PRODUCTS, _read(Product, old), _read(Product, new))
-        case "orders":
-            yield from _record_events(Resource.ORDERS, _read(Order, old), _read(Order, new))
         case "sync-runs":
             yield from _run_events(_read(SyncRun, new) if old is None else None)
         case "privacy-requests":
@@ -92,23 +130,25 @@ def _announced(store: Store) -> tuple[object, object]:
     return store.reauthorize_by, store.reauthorize_days
 
 
-def _record_events(
-    resource: Resource, old: Product | Order | None, new: Product | Order | None
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _changed(event: str, resource: Resource, before: Image | None, after: Image | None) -> _Changed | None:
+    old, new = _read(records.TABLES[resource], before), _read(records.TABLES[resource], after)
     if new is None:
-        return  # the store is being removed; its own event says so
+        return None  # the store is being removed; its own event says so
     if old is not None and records.restore(resource, old, new):
         logger.info("newer_version_restored", store=new.store_id, resource=resource)
-        return
-    kind = resource.removesuffix("s")
-    detail = {"store": new.store_id, f"{kind}Id": new.id, "changedAt": new.change_key.split("#")[0]}
+        return None
+    what = _what_happened(old, new)
+    kind = f"{resource.removesuffix('s')}.{what}"
+    return _Changed(event, kind, new.store_id, new.id, new.changed_at) if what else None
+
+
+def _what_happened(old: Product | Order | None, new: Product | Order) -> str:
     if new.deleted:
-        if old is not None and not old.deleted:  # what was never here may have a tombstone, see records.redact
-            yield f"{kind}.deleted", detail
-    elif old is None or old.deleted:
-        yield f"{kind}.created", detail
-    elif old.hash != new.hash:
-        yield f"{kind}.updated", detail
+        # what was never here may have a tombstone, see records.redact
+        return "deleted" if old is not None and not old.deleted else ""
+    if old is None or old.deleted:
+        return "created"
+    return "updated" if old.hash != new.hash else ""
 
 
 def _run_events(run: SyncRun | None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,6 +5,7 @@ be absent, which PynamoDB's types do not say.
 """
 
 from enum import StrEnum
+from typing import Any
 
 from pynamodb.attributes import (
     BinaryAttribute,
@@ -264,30 +265,20 @@ class SyncRun(Table):
     expires_at = TTLAttribute()
 
 
-class ProductsByChange(GlobalSecondaryIndex["Product"]):
-    """A store's products in the order in which we saw them change."""
+class RecordId(UnicodeAttribute):
+    """A platform's id of a record, behind its length in three digits: numbers sort as numbers."""
 
-    class Meta:
-        index_name = "byChange"
-        projection = KeysOnlyProjection()
+    def serialize(self, value: Any) -> str:
+        """As DynamoDB has it."""
+        return f"{len(value):03d}{value}"
 
-    store_id = UnicodeAttribute(hash_key=True)
-    change_key = UnicodeAttribute(range_key=True)
-
-
-class OrdersByChange(GlobalSecondaryIndex["Order"]):
-    """A store's orders in the order in which we saw them change."""
-
-    class Meta:
-        index_name = "byChange"
-        projection = KeysOnlyProjection()
-
-    store_id = UnicodeAttribute(hash_key=True)
-    change_key = UnicodeAttribute(range_key=True)
+    def deserialize(self, value: str) -> str:
+        """As the platform has it."""
+        return value[3:]
 
 
 class OrdersByCreated(GlobalSecondaryIndex["Order"]):
-    """A store's orders in the order of their creation at the platform."""
+    """A store's orders in the order of their creation at the platform; sparse: not where their ids tell it."""
 
     class Meta:
         index_name = "byCreated"
@@ -301,7 +292,7 @@ class SyncedRecord(Table):
     """What products and orders have in common."""
 
     store_id = UnicodeAttribute(hash_key=True)
-    id = UnicodeAttribute(range_key=True)
+    id = RecordId(range_key=True)
     version = UnicodeAttribute()
     """The platform's time of the change, then ours of the look: texts that sort as time does."""
     looked_at = UnicodeAttribute()
@@ -309,7 +300,8 @@ class SyncedRecord(Table):
     hash = UnicodeAttribute()
     body = BinaryAttribute(legacy_encoding=False, null=True)
     """The normalised record: JSON, zlib."""
-    change_key = UnicodeAttribute()
+    changed_at = UnicodeAttribute()
+    """When we saw the change: by it the change feed knows whether an entry is this row's last."""
     deleted = BooleanAttribute(null=True)
 
 
@@ -318,8 +310,6 @@ class Product(SyncedRecord):
 
     class Meta:
         table_name = table_name("products")
-
-    by_change = ProductsByChange()
 
 
 class OrdersByBuyer(GlobalSecondaryIndex["Order"]):
@@ -350,7 +340,10 @@ class Order(SyncedRecord):
     class Meta:
         table_name = table_name("orders")
 
+    created_at = UnicodeAttribute(null=True)
+    """At the platform."""
     created_key = UnicodeAttribute(null=True)
+    """That time and the id, where ids do not grow with time."""
     buyer = UnicodeAttribute(null=True)
     erased = BooleanAttribute(null=True)
     """A request about personal data took out who bought: what the platform shows later is kept without it."""
@@ -358,10 +351,23 @@ class Order(SyncedRecord):
     """From when on nothing may be held, or shown, that tells who bought."""
     personal_shard = UnicodeAttribute(null=True)
 
-    by_change = OrdersByChange()
     by_created = OrdersByCreated()
     by_buyer = OrdersByBuyer()
     personal_due = OrdersPersonalDue()
+
+
+class Change(Table):
+    """An entry of the change feed: the records of a store that changed together."""
+
+    class Meta:
+        table_name = table_name("changes")
+
+    store_id = UnicodeAttribute(hash_key=True)
+    place = UnicodeAttribute(range_key=True)
+    """``RESOURCE#TIME#EVENT``: when it was noted, and the stream's first event in it."""
+    records = BinaryAttribute(legacy_encoding=False)
+    """JSON, zlib: for each ``changed_at`` the ids."""
+    expires_at = TTLAttribute()
 
 
 class DeliveriesByStore(GlobalSecondaryIndex["Delivery"]):

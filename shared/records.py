@@ -25,14 +25,14 @@ from shared.models import Order, Product, SyncedRecord
 from shared.platforms.base import Json, Record, Resource
 from shared.tables import condition_failed
 
+Row = Product | Order
+
 TABLES: dict[Resource, type[Product] | type[Order]] = {Resource.PRODUCTS: Product, Resource.ORDERS: Order}
 LONGEST_ID = 256
 LARGEST_BODY = 380 * 1024
 """Of a compressed record: an item holds 400 KB, its other attributes included."""
 PERSONAL = ("customer", "shippingAddress", "note")
 """What of an order tells who bought it."""
-SETTLING_SECONDS = 5
-"""The change feed ends this long ago: writes that started earlier have ended, so nothing appears behind a cursor."""
 
 
 class TooLarge(Exception):
@@ -136,7 +136,7 @@ def bury(store_id: str, resource: Resource, id: str, observed_at: datetime, now:
         version=_version(observed_at, observed_at),
         looked_at=clock.to_text(observed_at),
         hash="",
-        change_key=_change_key(now, id),
+        changed_at=clock.to_text(now),
         deleted=True,
     )
     replaces = table.id.exists() & table.deleted.does_not_exist() & (table.looked_at < row.looked_at)
@@ -164,7 +164,7 @@ def redact(store_id: str, id: str, now: datetime) -> bool:
     try:
         row = Order.get(store_id, id, consistent_read=True)
     except DoesNotExist:
-        mark = Order(store_id, id, version="", looked_at="", hash="", change_key=_change_key(now, id), deleted=True)
+        mark = Order(store_id, id, version="", looked_at="", hash="", changed_at=clock.to_text(now), deleted=True)
         mark.erased = True
         return not _put(mark, Order.id.does_not_exist()) and redact(store_id, id, now)
     body = body_of(row)
@@ -175,7 +175,7 @@ def redact(store_id: str, id: str, now: datetime) -> bool:
     _erase(row)
     if found:
         # not older than what it replaces, though our clock may be behind: what is older is put back
-        row.looked_at, row.change_key = max(row.looked_at, clock.to_text(now)), _change_key(now, id)
+        row.looked_at, row.changed_at = max(row.looked_at, clock.to_text(now)), clock.to_text(now)
         row.version = f"{_changed_at(row)}|{row.looked_at}"
     return found if _put(row, as_read) else redact(store_id, id, now)
 
@@ -221,62 +221,39 @@ def page(store_id: str, resource: Resource, limit: int, cursor: str | None) -> t
     """A page of what exists: products by id, orders newest first."""
     scope = ("records", store_id, resource)
     position = paging.decode(cursor, *scope)
-    rows = _orders(store_id, limit, position) if resource is Resource.ORDERS else _products(store_id, limit, position)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    place = "created_key" if resource is Resource.ORDERS else "id"
+    if resource is Resource.ORDERS and (rows := _by_creation(store_id, limit, position)):
+        place = "created_key"
+    else:
+        rows, place = _by_id(TABLES[resource], store_id, limit, position), "id"
+    more, rows = len(rows) > limit, rows[:limit]
     further = paging.encode({place: getattr(rows[-1], place)}, *scope) if more else None
     return [to_view(row) for row in rows], further
 
 
-def changes(
-    store_id: str, resource: Resource, since: datetime, limit: int, cursor: str | None, now: datetime
-) -> tuple[list[Json], str]:
-    """What changed since, oldest change first, tombstones included; the cursor is always there to come back with."""
-    scope = ("changes", store_id, resource)
-    position = paging.decode(cursor, *scope)
-    table = TABLES[resource]
-    after = position["change"] if position else clock.to_text(since)
-    settled = clock.to_text(now - clock.timedelta(seconds=SETTLING_SECONDS))
-    if after >= settled:
-        return [], paging.encode({"change": after}, *scope)
-    window = table.change_key.between(after + " ", settled)
-    keys = list(islice(table.by_change.query(store_id, window, page_size=limit), limit))
-    rows = {row.id: row for row in table.batch_get([(store_id, key.id) for key in keys])} if keys else {}
-    # a row that changed again meanwhile is further on in the feed
-    current = [rows[key.id] for key in keys if key.id in rows and rows[key.id].change_key == key.change_key]
-    last = keys[-1].change_key if keys else after
-    return [to_view(row) for row in current], paging.encode({"change": last}, *scope)
-
-
-def listed(
-    store_id: str, resource: Resource, since: datetime | None, limit: int, cursor: str | None, now: datetime
-) -> tuple[list[Json], str | None]:
-    """What exists, or with ``since`` what changed."""
-    if since is None:
-        return page(store_id, resource, limit, cursor)
-    return changes(store_id, resource, since, limit, cursor, now)
+def several(store_id: str, resource: Resource, ids: Iterable[str]) -> Iterable[Row]:
+    """The rows of these ids as they are now, tombstones included."""
+    keys = [(store_id, id) for id in ids]
+    return TABLES[resource].batch_get(keys, consistent_read=True) if keys else []
 
 
 def live_ids(store_id: str, resource: Resource, since: datetime | None = None) -> set[str]:
     """The ids of what we think exists; of orders, on demand, only those that were created ``since``."""
     if resource is Resource.ORDERS and since is not None:
-        orders = Order.query(store_id, attributes_to_get=["id", "deleted", "created_key"], consistent_read=True)
+        orders = Order.query(store_id, attributes_to_get=["id", "deleted", "created_at"], consistent_read=True)
         first = clock.to_text(since)
-        return {row.id for row in orders if not row.deleted and (row.created_key or "") >= first}
+        return {row.id for row in orders if not row.deleted and (row.created_at or "") >= first}
     rows = TABLES[resource].query(store_id, attributes_to_get=["id", "deleted"], consistent_read=True)
     return {row.id for row in rows if not row.deleted}
 
 
 def to_view(row: SyncedRecord) -> Json:
     """What callers see of a row."""
-    changed_at = row.change_key.split("#")[0]
     if row.deleted:
-        return {"id": row.id, "store": row.store_id, "deleted": True, "changedAt": changed_at}
+        return {"id": row.id, "store": row.store_id, "deleted": True, "changedAt": row.changed_at}
     body = body_of(row)
     if isinstance(row, Order) and row.personal_until is not None and row.personal_until <= clock.to_text(clock.now()):
         body = impersonal(body)  # its time has come, and its turn not yet
-    return {"id": row.id, "store": row.store_id, **body, "changedAt": changed_at}
+    return {"id": row.id, "store": row.store_id, **body, "changedAt": row.changed_at}
 
 
 def body_of(row: SyncedRecord) -> Json:
@@ -285,13 +262,22 @@ def body_of(row: SyncedRecord) -> Json:
     return value
 
 
-def _products(store_id: str, limit: int, position: paging.Position | None) -> list[Any]:
-    after = Product.id > position["id"] if position else None
-    rows = Product.query(store_id, after, filter_condition=Product.deleted.does_not_exist(), page_size=limit + 1)
+def _by_id(
+    table: type[Product] | type[Order], store_id: str, limit: int, position: paging.Position | None
+) -> list[Any]:
+    """Products in the order of their ids, orders from the last id back: where ids grow with time, newest first."""
+    forward, further = table is Product, None
+    if position is not None:
+        further = table.id > position["id"] if forward else table.id < position["id"]
+    there = table.deleted.does_not_exist()
+    rows = table.query(store_id, further, filter_condition=there, scan_index_forward=forward, page_size=limit + 1)
     return list(islice(rows, limit + 1))
 
 
-def _orders(store_id: str, limit: int, position: paging.Position | None) -> list[Any]:
+def _by_creation(store_id: str, limit: int, position: paging.Position | None) -> list[Any]:
+    """Orders newest first, as the index has them: none where their ids tell their order."""
+    if position is not None and "created_key" not in position:
+        return []
     before = Order.created_key < position["created_key"] if position else None
     keys = Order.by_created.query(store_id, before, scan_index_forward=False, page_size=limit + 1)
     ids = [key.id for key in islice(keys, limit + 1)]
@@ -325,10 +311,11 @@ def _row(
         looked_at=clock.to_text(observed_at),
         hash=_hash(clock.to_text(record.updated_at), text),
         body=packed,
-        change_key=_change_key(now, record.id),
+        changed_at=clock.to_text(now),
     )
     if isinstance(row, Order):
-        row.created_key = f"{clock.to_text(record.created_at or record.updated_at)}#{record.id}"
+        row.created_at = clock.to_text(record.created_at or record.updated_at)
+        row.created_key = None if record.sorts_by_id else f"{row.created_at}#{record.id}"
         row.buyer = record.buyer or None
         _limit(row, record.personal_until, now)
     return row
@@ -406,7 +393,3 @@ def _is_older(one: SyncedRecord, other: SyncedRecord) -> bool:
 
 def _version(updated_at: datetime, observed_at: datetime) -> str:
     return f"{clock.to_text(updated_at)}|{clock.to_text(observed_at)}"
-
-
-def _change_key(now: datetime, id: str) -> str:
-    return f"{clock.to_text(now)}#{id}"

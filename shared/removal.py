@@ -16,14 +16,14 @@ from shared import clients, connecting, exact_json, platforms, tokens
 from shared.apps import AppMissing
 from shared.credentials import CredentialsUnreadable
 from shared.keys import KeyUnavailable
-from shared.models import Credentials, Delivery, Order, Product, Status, Store, StoreDesign, SyncRun, SyncState
+from shared.models import Change, Credentials, Delivery, Order, Product, Status, Store, StoreDesign, SyncRun, SyncState
 from shared.observability import logger
 from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName, RevokesGrants
 from shared.settings import current
 from shared.tables import Table
 
 _BATCH = 100
-_CONTENTS: tuple[type[Any], ...] = (Product, Order, SyncRun, StoreDesign)
+_CONTENTS: tuple[type[Any], ...] = (Product, Order, Change, SyncRun, StoreDesign)
 
 
 def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: datetime) -> bool:

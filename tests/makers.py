@@ -12,6 +12,7 @@ from shared import exact_json, stores, wheel
 from shared.models import Credentials, Store, SyncState
 from shared.platforms.base import Answer
 from shared.stores import Caller
+from shared.tables import Table
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 USER = "demo-user-1"
@@ -53,6 +54,17 @@ def stored(store: Store) -> Store:
     )
     stores.insert(store, credentials, SyncState(store.id, slot=stores.slot_of(store)))
     return store
+
+
+def stream_record(table: str, old: Table | None, new: Table | None, event_id: str = "e1") -> dict[str, Any]:
+    """What a table's stream says of a row that changed, as Lambda hands it over."""
+    images = {"OldImage": old.to_dynamodb_dict() if old else None, "NewImage": new.to_dynamodb_dict() if new else None}
+    return {
+        "eventID": event_id,
+        "eventSource": "aws:dynamodb",
+        "eventSourceARN": f"arn:aws:dynamodb:eu-central-1:123456789012:table/storelink-{table}/stream/1",
+        "dynamodb": {name: value for name, value in images.items() if value is not None},
+    }
 
 
 class Context:

@@ -98,7 +98,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "list_products": {
         "StoresTable": "GetItem",
         "ProductsTable": "BatchGetItem Query",
-        "ProductsTable/index/byChange": "Query",
+        "ChangesTable": "Query",
     },
     "get_product": {
         "StoresTable": "GetItem",
@@ -106,9 +106,9 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     },
     "list_orders": {
         "StoresTable": "GetItem",
-        "OrdersTable": "BatchGetItem",
-        "OrdersTable/index/byChange": "Query",
+        "OrdersTable": "BatchGetItem Query",
         "OrdersTable/index/byCreated": "Query",
+        "ChangesTable": "Query",
     },
     "get_order": {
         "StoresTable": "GetItem",
@@ -225,6 +225,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "PrivacyRequestsTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "ProductsTable": "PutItem",
         "OrdersTable": "PutItem",
+        "ChangesTable": "PutItem",
         "EventBus": "PutEvents",
         "EventDeadLetters": "SendMessage",
     },
@@ -237,6 +238,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "SyncStatesTable": "DeleteItem GetItem UpdateItem",
         "ProductsTable": "BatchWriteItem Query",
         "OrdersTable": "BatchWriteItem Query",
+        "ChangesTable": "BatchWriteItem Query",
         "SyncRunsTable": "BatchWriteItem Query",
         "StoreDesignsTable": "BatchWriteItem Query",
         "DeliveriesTable": "BatchWriteItem",

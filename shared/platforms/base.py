@@ -284,6 +284,8 @@ class Record(NamedTuple):
     """The platform's id of an order's buyer, where the platform may ask by it to erase what we hold."""
     personal_until: datetime | None = None
     """From when on the platform wants us to hold nothing any more that tells who bought."""
+    sorts_by_id: bool = False
+    """An order whose id tells its place: the platform's ids are numbers that grow with time, alike but for them."""
 
 
 class Page(NamedTuple):

@@ -1098,7 +1098,8 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
         "createdAt": _shown(row["createdAt"], created) if created else None,
         "updatedAt": _shown(row["updatedAt"], updated),
     }
-    return Record(gid, updated, body, created)
+    # Shopify itself pages by them: https://shopify.dev/docs/api/admin-rest/usage/pagination (since_id)
+    return Record(gid, updated, body, created, sorts_by_id=True)
 
 
 def _order_status(row: Json) -> tuple[OrderStatus, str]:

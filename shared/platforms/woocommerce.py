@@ -619,7 +619,7 @@ def _order(row: Json) -> Record:
         "createdAt": short(created) if created else None,
         "updatedAt": short(updated),
     }
-    return Record(order_id, updated, body, created)
+    return Record(order_id, updated, body, created, sorts_by_id=True)
 
 
 def _line(line: Json) -> Json:

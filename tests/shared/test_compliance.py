@@ -154,7 +154,7 @@ def test_an_order_without_anything_personal_is_marked_and_is_no_change(store, no
 
     assert [row.outcome for row in evidence()] == ["NOTHING_HELD"]
     assert is_impersonal(store, "1")
-    assert before.change_key < Order.get(store.id, "1").change_key
+    assert before.changed_at < Order.get(store.id, "1").changed_at
 
 
 def test_an_erasure_by_a_clock_that_is_behind_is_not_older_than_what_it_erased(store, now):

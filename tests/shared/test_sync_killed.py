@@ -18,7 +18,7 @@ from fakes import Clock, FakeOAuthPlatform, FakePlatform, Killed, NoHttp, Steps,
 from issuer import Issuer, connect
 
 from shared import apps, changes, clients, clock, exact_json, keys, platforms, records, sync, wheel
-from shared.models import Outcome
+from shared.models import Order, Outcome
 from shared.platforms.base import Page, PlatformName, Record, Resource
 
 ORDERS, PRODUCTS = Resource.ORDERS, Resource.PRODUCTS
@@ -119,9 +119,9 @@ class World:
     def _look(self) -> None:
         for resource in Resource:
             for row in held(resource):
-                place = resource, row["id"]["S"]
+                place = resource, Order.id.deserialize(row["id"]["S"])
                 if row["store_id"]["S"] == self.id and self._seen.get(place) != row:
-                    self.written.setdefault(place, []).append(row["change_key"]["S"])
+                    self.written.setdefault(place, []).append(row["changed_at"]["S"])
                     images = {"NewImage": row} | ({"OldImage": self._seen[place]} if place in self._seen else {})
                     arn = f"arn:aws:dynamodb:eu-central-1:123456789012:table/storelink-{resource}/stream/1"
                     self.stream.append({"eventID": "1", "eventSourceARN": arn, "dynamodb": images})
@@ -145,7 +145,7 @@ class World:
         while self.stream:
             events, self.stream[:] = [deepcopy(event) for event in self.stream], []
             with self.steps.aside():
-                changes.publish(events)
+                changes.publish(events, self.clock())
                 self._look()
 
     def sync(self, now: Callable[[], datetime] | None = None, **options: object) -> sync.Run | None:

@@ -549,7 +549,7 @@ def test_another_plan_does_not_overwrite_what_came_meanwhile(store, platform, no
 
 
 @pytest.fixture
-def bus(store, monkeypatch):
+def bus(store, now, monkeypatch):
     """Every event that the table of stores gave, announcement by announcement."""
     calls, old = [], Store.get("store1")
     monkeypatch.setattr(clients.events(), "put_events", lambda Entries: calls.append(Entries) or {})  # noqa: N803
@@ -560,7 +560,7 @@ def bus(store, monkeypatch):
         calls.clear()
         images = {"OldImage": old.to_dynamodb_dict(), "NewImage": new.to_dynamodb_dict()}
         arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/storelink-stores/stream/1"
-        changes.publish([{"eventID": "e1", "eventSourceARN": arn, "dynamodb": images}])
+        changes.publish([{"eventID": "e1", "eventSourceARN": arn, "dynamodb": images}], now)
         old = new
         return [(entry["DetailType"], json.loads(entry["Detail"]).get("days")) for each in calls for entry in each]
 
