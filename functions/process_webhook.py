@@ -15,4 +15,5 @@ SPARE = 10.0
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     # what a platform does not answer in time is tried again, and does not take the whole batch with it
     http = egress.client().within(context.get_remaining_time_in_millis() / 1000 - SPARE)
-    return workers.each(event, lambda record: webhooks.process(webhooks.key_in(record), http, clock.now))
+    with webhooks.Handling(http, clock.now) as handling:
+        return workers.each(event, handling.take)

@@ -8,7 +8,6 @@ call without a token, so it needs botocore and nothing larger, and can open webh
 import base64
 import hashlib
 import json
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import apps, clients, clock, credentials, keys, platforms, problems, signing_keys
+from shared import apps, bodies, clients, clock, credentials, keys, platforms, problems, signing_keys
 from shared.keys import Purpose
 from shared.observability import logger
 from shared.platforms.base import (
@@ -313,7 +312,8 @@ def _credentials(store_id: str) -> dict[str, Any] | None:
 
 
 def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: Delivery, now: datetime) -> None:
-    body, readable = zlib.compress(delivery.body), _readable(delivery)
+    body, readable = bodies.pack(delivery.body, adapter.phrases), _readable(delivery)
+    headers = {name: delivery.headers[name][:1024] for name in adapter.parsed_headers & delivery.headers.keys()}
     key = _key(platform, store_id, adapter.event_id(readable), delivery.body)
     item: dict[str, dict[str, Any]] = {
         "delivery": {"S": key},
@@ -321,11 +321,10 @@ def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: De
         "platform": {"S": platform},
         "topic": {"S": adapter.topic(readable)},
         "received_at": {"S": clock.to_text(now)},
-        "headers": {"S": json.dumps(_kept(delivery.headers))},
+        **({"headers": {"S": json.dumps(headers)}} if headers else {}),
         **({"path_topic": {"S": delivery.path_topic}} if delivery.path_topic else {}),
         **({"body": {"B": body}} if len(body) <= LARGEST_STORED else {}),
         "outcome": {"S": "PENDING"},
-        "attempts": {"N": "0"},
         "expires_at": {"N": str(clock.epoch(now + KEPT))},
     }
     if "body" not in item:
@@ -342,7 +341,7 @@ def _store(adapter: ReceivesWebhooks, platform: str, store_id: str, delivery: De
             raise
         logger.info("delivery_repeated", platform=platform, store=store_id)
         return
-    logger.info("delivery_stored", platform=platform, store=store_id, topic=item["topic"]["S"])
+    logger.debug("delivery_stored", platform=platform, store=store_id, topic=item["topic"]["S"])
 
 
 def _readable(delivery: Delivery) -> Delivery:
@@ -354,12 +353,3 @@ def _key(platform: str, store_id: str, event_id: str, body: bytes) -> str:
     """Unambiguous for any parts: ("ab", "c") is not ("a", "bc"). The body counts, as event ids are weak."""
     parts = json.dumps([platform, store_id, event_id, hashlib.sha256(body).hexdigest()])
     return base64.urlsafe_b64encode(hashlib.sha256(parts.encode()).digest()).decode().rstrip("=")
-
-
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that parsing may need: the platform's own."""
-    return {
-        name: value[:1024]
-        for name, value in headers.items()
-        if name.startswith(("x-", "webhook-", "shopify-")) and not name.startswith(("x-amz", "x-forwarded"))
-    }

@@ -14,9 +14,10 @@ from pynamodb.attributes import (
     NumberSetAttribute,
     TTLAttribute,
     UnicodeAttribute,
+    UnicodeSetAttribute,
     UTCDateTimeAttribute,
 )
-from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, IncludeProjection, KeysOnlyProjection
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.tables import Table, table_name
 
@@ -370,41 +371,44 @@ class Change(Table):
     expires_at = TTLAttribute()
 
 
-class DeliveriesByStore(GlobalSecondaryIndex["Delivery"]):
-    """A store's deliveries as they came."""
-
-    class Meta:
-        index_name = "byStore"
-        projection = IncludeProjection(["platform", "topic"])
-
-    store_id = UnicodeAttribute(hash_key=True)
-    received_at = UnicodeAttribute(range_key=True)
-
-
 class Delivery(Table):
     """A webhook delivery: the durable record, and the duplicate check."""
 
     class Meta:
         table_name = table_name("deliveries")
 
-    delivery = UnicodeAttribute(hash_key=True)
-    store_id = UnicodeAttribute()
+    store_id = UnicodeAttribute(hash_key=True)
+    delivery = UnicodeAttribute(range_key=True)
     platform = UnicodeAttribute()
     topic = UnicodeAttribute()
     received_at = UnicodeAttribute()
-    headers = UnicodeAttribute()
+    headers = UnicodeAttribute(null=True)
+    """JSON: those that parsing reads."""
     path_topic = UnicodeAttribute(null=True)
     """The topic that the address named, where subscriptions have an address each."""
     body = BinaryAttribute(legacy_encoding=False, null=True)
-    """As it came, zlib; a large one is in the bucket under ``{store_id}/{delivery}``."""
+    """As it came, packed (``shared.bodies``); a large one is in the bucket under ``{store_id}/{delivery}``."""
     outcome = UnicodeAttribute()
+    """Of one that went well when it was first handled it stays PENDING: ``HandledDeliveries`` has it."""
     cause = UnicodeAttribute(null=True)
     attempts = NumberAttribute(default=0)
     replayed_at = UnicodeAttribute(null=True)
     """When it was last asked for again. DynamoDB's stream shows no write that changes nothing, so each replay must."""
     expires_at = TTLAttribute()
 
-    by_store = DeliveriesByStore()
+
+class HandledDeliveries(Table):
+    """What became of a store's deliveries of ten seconds when they were first handled: one write for many."""
+
+    class Meta:
+        table_name = table_name("handled-deliveries")
+
+    store_id = UnicodeAttribute(hash_key=True)
+    received = UnicodeAttribute(range_key=True)
+    """The time of receipt but for its last digit of seconds and what follows."""
+    deliveries = UnicodeSetAttribute()
+    """JSON: the rest of the time, key, outcome, topic and, where there is one, cause."""
+    expires_at = TTLAttribute()
 
 
 class PrivacyEvidence(Table):

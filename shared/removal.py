@@ -16,14 +16,26 @@ from shared import clients, connecting, exact_json, platforms, tokens
 from shared.apps import AppMissing
 from shared.credentials import CredentialsUnreadable
 from shared.keys import KeyUnavailable
-from shared.models import Change, Credentials, Delivery, Order, Product, Status, Store, StoreDesign, SyncRun, SyncState
+from shared.models import (
+    Change,
+    Credentials,
+    Delivery,
+    HandledDeliveries,
+    Order,
+    Product,
+    Status,
+    Store,
+    StoreDesign,
+    SyncRun,
+    SyncState,
+)
 from shared.observability import logger
 from shared.platforms.base import Http, ManagesSubscriptions, PlatformError, PlatformName, RevokesGrants
 from shared.settings import current
 from shared.tables import Table
 
 _BATCH = 100
-_CONTENTS: tuple[type[Any], ...] = (Product, Order, Change, SyncRun, StoreDesign)
+_CONTENTS: tuple[type[Any], ...] = (Product, Order, Change, SyncRun, StoreDesign, Delivery, HandledDeliveries)
 
 
 def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: datetime) -> bool:
@@ -96,9 +108,6 @@ def _contents(store_id: str) -> Iterator[list[Table]]:
         rows = table.query(store_id, page_size=_BATCH)
         while batch := list(islice(rows, _BATCH)):
             yield batch
-    keys = Delivery.by_store.query(store_id, page_size=_BATCH)
-    while batch := list(islice(keys, _BATCH)):
-        yield [Delivery(key.delivery) for key in batch]
 
 
 def _delete(rows: list[Table]) -> None:

@@ -1,34 +1,37 @@
-"""Deliveries that were stored but never processed: found by looking, and queued to be processed.
+"""Deliveries that were stored but never handled: found by looking, and queued to be processed.
 
-The stream of the table feeds the processing, and gives up what it could not hand over within its time. This
-look, with each full sync of a store, needs no index of its own: an index of what is unprocessed would cost two
-writes for every delivery, and a look costs half a read.
+The stream of the table feeds the processing, and gives up what it could not hand over within its time. An index of
+what is not handled would cost two writes for every delivery. So with each full sync of a store, once a day, a part of
+its deliveries is looked at, another one each day: within ``PARTS`` days all of them.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
-from shared import clients, clock, exact_json
+from shared import clients, clock, delivery_log, exact_json
 from shared.models import Delivery, Processing
 from shared.observability import logger
 from shared.settings import current
 
 SETTLED = timedelta(minutes=30)
 """What came later may still be on its way through the stream and its retries."""
-FURTHEST = timedelta(days=3)
-"""How far back a look goes: three full syncs see each delivery."""
+PARTS = 8
+_ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+"""What a delivery's key begins with, in the order of DynamoDB."""
+FIRST_KEY, LAST_KEY = _ALPHABET[0], "~"
+"""Around all keys."""
 _BATCH = 100
-_WAITING = {Processing.PENDING, Processing.RETRYING}
+_WAITING = (Processing.PENDING, Processing.RETRYING)
 
 
 def sweep(store_id: str, now: datetime) -> int:
-    """Queues the store's deliveries that were left lying; how many."""
-    since, until = clock.to_text(now - FURTHEST), clock.to_text(now - SETTLED)
-    keys = Delivery.by_store.query(store_id, Delivery.received_at.between(since, until), page_size=_BATCH)
+    """Queues the store's deliveries of today's part that were left lying; how many."""
+    each = len(_ALPHABET) // PARTS
+    part = _ALPHABET[now.toordinal() % PARTS * each :][:each]
     found = 0
-    for delivery in _left_lying(keys):
-        body = exact_json.dumps({"delivery": delivery, "store": store_id})
+    for delivery in left_lying(store_id, clock.to_text(now - SETTLED), part[0], f"{part[-1]}~"):
+        body = exact_json.dumps({"delivery": delivery.delivery, "store": store_id})
         clients.sqs().send_message(QueueUrl=current().delivery_queue_url, MessageBody=body)
         found += 1
     if found:
@@ -36,14 +39,13 @@ def sweep(store_id: str, now: datetime) -> int:
     return found
 
 
-def last_delivery(store_id: str) -> datetime | None:
-    """When the store's platform last announced anything."""
-    newest = next(iter(Delivery.by_store.query(store_id, scan_index_forward=False, limit=1)), None)
-    return clock.from_text(newest.received_at) if newest else None
-
-
-def _left_lying(keys: Iterator[Delivery]) -> Iterator[str]:
-    while batch := [key.delivery for key in islice(keys, _BATCH)]:
-        for row in Delivery.batch_get(batch, attributes_to_get=["delivery", "outcome"]):
-            if row.outcome in _WAITING:
-                yield row.delivery
+def left_lying(store_id: str, until: str, first: str, last: str) -> Iterator[Delivery]:
+    """The deliveries with keys from ``first`` to ``last`` that came up to ``until`` and wait to be handled."""
+    waiting = Delivery.outcome.is_in(*_WAITING) & (Delivery.received_at <= until)
+    wanted = ["delivery", "received_at", "outcome", "replayed_at"]
+    keys = Delivery.delivery.between(first, last)
+    rows = Delivery.query(store_id, keys, filter_condition=waiting, attributes_to_get=wanted, page_size=_BATCH)
+    while batch := list(islice(rows, _BATCH)):
+        first_time = {row.delivery: row.received_at for row in batch if row.replayed_at is None}
+        done = delivery_log.done_among(store_id, first_time)
+        yield from (row for row in batch if row.delivery not in done)

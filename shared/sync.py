@@ -21,6 +21,7 @@ from shared import (
     clock,
     connecting,
     credentials,
+    delivery_log,
     exact_json,
     paging,
     platforms,
@@ -423,7 +424,7 @@ class _Work:
         busy = int(self.state.changed_since_full or 0) >= BUSY_CHANGES
         expected = isinstance(self.adapter, ManagesSubscriptions) and stores.wants_webhooks(self.store)
         if since is not None and busy and expected:
-            last = sweep.last_delivery(self.store.id)
+            last = delivery_log.last_received(self.store.id)
             if last is None or last < since:
                 logger.warning("webhooks_silent", store=self.store.id, platform=self.store.platform)
 

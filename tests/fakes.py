@@ -267,7 +267,7 @@ class Steps:
     A test adds its own by calling it, and says with :attr:`then` what befalls whom at step :attr:`at`.
     """
 
-    at: int = -1
+    at: int | None = None
     then: Callable[[str], None] | None = None
     taken: list[str] = field(default_factory=list)
     counting: bool = True

@@ -74,7 +74,6 @@ def test_the_templates_indexes_are_known():
     assert (wheel.name, late.name) == ("wheel", "late")
     assert wheel.keys == wheel.attributes == {"slot", "store_id"}
     assert next(each.attributes for each in capacity.tables()["stores"].indexes) is None
-    assert "topic" in capacity.tables()["deliveries"].indexes[0].attributes
 
 
 def test_a_new_order_costs_itself_and_its_index_and_a_changed_one_moves_in_none(aws):

@@ -133,7 +133,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "list_deliveries": {
         "StoresTable": "GetItem",
         "DeliveriesTable": "BatchGetItem",
-        "DeliveriesTable/index/byStore": "Query",
+        "HandledDeliveriesTable": "Query",
     },
     "replay_delivery": {
         "StoresTable": "GetItem",
@@ -142,8 +142,8 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     },
     "replay_deliveries": {
         "StoresTable": "GetItem",
-        "DeliveriesTable": "BatchGetItem UpdateItem",
-        "DeliveriesTable/index/byStore": "Query",
+        "DeliveriesTable": "BatchGetItem Query UpdateItem",
+        "HandledDeliveriesTable": "BatchGetItem Query",
         "IdempotencyTable": "DeleteItem GetItem PutItem UpdateItem",
     },
     "receive_webhook": {
@@ -168,6 +168,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "DeliveryBodies/*": "GetObject",
         "DeliveriesTable/stream": "DescribeStream GetRecords GetShardIterator ListStreams",
         "DeliveriesTable": "DeleteItem GetItem UpdateItem",
+        "HandledDeliveriesTable": "BatchGetItem UpdateItem",
         "StoresTable": "GetItem PutItem",
         "ClaimsTable": "DeleteItem",
         "SyncStatesTable": "GetItem UpdateItem",
@@ -190,8 +191,8 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "SyncQueue": "SendMessage",
     },
     "sync_store": {
-        "DeliveriesTable": "BatchGetItem",
-        "DeliveriesTable/index/byStore": "Query",
+        "DeliveriesTable": "Query",
+        "HandledDeliveriesTable": "BatchGetItem Query",
         "DeliveryBodies/*": "GetObject PutObject",
         "DeliveryQueue": "SendMessage",
         "SyncStatesTable": "UpdateItem",
@@ -241,8 +242,8 @@ PERMISSIONS: dict[str, dict[str, str]] = {
         "ChangesTable": "BatchWriteItem Query",
         "SyncRunsTable": "BatchWriteItem Query",
         "StoreDesignsTable": "BatchWriteItem Query",
-        "DeliveriesTable": "BatchWriteItem",
-        "DeliveriesTable/index/byStore": "Query",
+        "DeliveriesTable": "BatchWriteItem Query",
+        "HandledDeliveriesTable": "BatchWriteItem Query",
         "KeyGroupsTable": "GetItem",
         "BudgetsTable": "GetItem UpdateItem",
         "ApiCredentialsKey": "Decrypt",

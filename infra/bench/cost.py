@@ -349,15 +349,15 @@ def _stream_record(table: str, old: Item | None, new: Item, number: int) -> dict
         "eventSourceARN": f"arn:aws:dynamodb:us-east-1:123456789012:table/{name}/stream/2026-11-22T00:00:00.000",
         "dynamodb": {
             "Keys": keys,
-            "NewImage": _as_text(new),
-            **({"OldImage": _as_text(old)} if old else {}),
+            "NewImage": as_stream_image(new),
+            **({"OldImage": as_stream_image(old)} if old else {}),
             "SequenceNumber": str(number),
             "StreamViewType": "NEW_AND_OLD_IMAGES",
         },
     }
 
 
-def _as_text(item: Item) -> Item:
+def as_stream_image(item: Item) -> Item:
     """The image as Lambda gives it: bytes in base64."""
     return {
         name: {"B": base64.b64encode(value["B"]).decode()} if "B" in value else dict(value)

@@ -231,6 +231,8 @@ class Amazon:
 
     name = PlatformName.AMAZON
     credential_sets = (frozenset({"refresh_token"}),)
+    parsed_headers = frozenset[str]()
+    phrases = ()
     """What Seller Central shows to a seller who authorises an app of their own."""
     token_life = timedelta(hours=1)
 

@@ -382,6 +382,19 @@ class ShortensIds(Protocol):
 class ReceivesWebhooks(Protocol):
     """Verifies and reads deliveries: pure functions of headers, raw bytes, secrets and time."""
 
+    @property
+    def parsed_headers(self) -> frozenset[str]:
+        """The headers that ``parse`` and ``store_of`` read: no other is kept with a delivery."""
+        ...
+
+    @property
+    def phrases(self) -> Sequence[bytes]:
+        """What its bodies have in common, as dictionaries of zlib: those that occur most at the end.
+
+        Deliveries are kept for 30 days: one that was ever in use stays as it is, and a newer one goes before it.
+        """
+        ...
+
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> Verdict:
         """Whether the delivery is genuine under any of ``secrets``. Never raises."""
         ...

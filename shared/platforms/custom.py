@@ -132,6 +132,8 @@ class Custom:
 
     name = PlatformName.CUSTOM
     credential_sets = (frozenset({"api_key"}), frozenset({"api_key", "api_secret"}))
+    parsed_headers = frozenset[str]()
+    phrases = ()
 
     def normal_domain(self, text: str) -> str:
         """As :func:`shared.addresses.normal_origin`: what the contract's paths are put behind."""

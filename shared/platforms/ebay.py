@@ -220,6 +220,8 @@ class Ebay:
 
     name = PlatformName.EBAY
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
+    parsed_headers = frozenset[str]()
+    phrases = ()
     token_life = timedelta(hours=2)
     app_limits = _APP_LIMITS
 

@@ -165,6 +165,8 @@ class Etsy:
 
     name = PlatformName.ETSY
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
+    parsed_headers = frozenset[str]()
+    phrases = ()
     token_life = timedelta(hours=1)
     app_limits = (_PUBLIC,)
 

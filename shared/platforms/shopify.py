@@ -231,6 +231,9 @@ _OLDER, _NEWER = (
     for prefix in ("x-shopify-", "shopify-")
 )
 """The headers that every delivery has."""
+_PARSED_HEADERS = frozenset(
+    {"shopify-hmac-sha256", "shopify-topic", "shopify-shop-domain", "x-shopify-topic", "x-shopify-shop-domain"}
+)
 _HEADERS = re.compile(r"[A-Za-z0-9_./:-]+ [A-Za-z0-9][A-Za-z0-9._-]* [A-Za-z0-9._-]+ [A-Za-z0-9-]+")
 """Their values, a blank between, which none of them has."""
 
@@ -305,12 +308,85 @@ _LONGEST_LIFE = 10 * 366 * 86_400
 _PERSONAL = {"email", "note", "shippingAddress", "billingAddress"}
 """Fields of an order for which an app needs Shopify's approval: protected customer data."""
 
+_PHRASES = (
+    rb'{"admin_graphql_api_id":"gid://shopify/Product/","body_html":"","created_at":null,"handle":"","id":0,"pr'
+    rb'oduct_type":"","published_at":"2026-11-","template_suffix":null,"title":"","updated_at":"2026-11-","vend'
+    rb'or":"","status":"active","published_scope":"","tags":"","variants":[{"admin_graphql_api_id":"gid://shopi'
+    rb'fy/ProductVariant/","barcode":null,"compare_at_price":"0.00","created_at":"2026-11-","id":0,"inventory_p'
+    rb'olicy":"","position":0,"price":"0.00","product_id":0,"sku":null,"taxable":true,"title":"","updated_at":"'
+    rb'2026-11-","option1":"","option2":null,"option3":null,"image_id":null,"inventory_item_id":null,"inventory'
+    rb'_quantity":0,"old_inventory_quantity":0}],"options":[],"images":[],"image":null,"media":[],"variant_gids'
+    rb'":[{"admin_graphql_api_id":"gid://shopify/ProductVariant/","updated_at":"2026-11-"}],"has_variants_that_'
+    rb'requires_components":false,"category":null}{"id":0,"admin_graphql_api_id":"gid://shopify/Order/","app_id'
+    rb'":null,"browser_ip":null,"buyer_accepts_marketing":true,"cancel_reason":"","cancelled_at":"2026-11-","ca'
+    rb'rt_token":null,"checkout_token":null,"client_details":null,"closed_at":null,"confirmation_number":null,"'
+    rb'confirmed":false,"contact_email":"","created_at":"2026-11-","currency":"USD","current_shipping_price_set'
+    rb'":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_c'
+    rb'ode":"USD"}},"current_subtotal_price":"0.00","current_subtotal_price_set":{"shop_money":{"amount":"0.00"'
+    rb',"currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"current_total_addi'
+    rb'tional_fees_set":null,"current_total_discounts":"0.00","current_total_discounts_set":{"shop_money":{"amo'
+    rb'unt":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"current'
+    rb'_total_duties_set":null,"current_total_price":"0.00","current_total_price_set":{"shop_money":{"amount":"'
+    rb'0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"current_total'
+    rb'_tax":"0.00","current_total_tax_set":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentment_'
+    rb'money":{"amount":"0.00","currency_code":"USD"}},"customer_locale":"","device_id":null,"discount_codes":['
+    rb'],"duties_included":false,"email":"","estimated_taxes":false,"financial_status":"","fulfillment_status":'
+    rb'null,"landing_site":null,"landing_site_ref":null,"location_id":null,"merchant_business_entity_id":"","me'
+    rb'rchant_of_record_app_id":null,"name":"","note":null,"note_attributes":[],"number":0,"order_number":0,"or'
+    rb'der_status_url":"","original_total_additional_fees_set":null,"original_total_duties_set":null,"payment_g'
+    rb'ateway_names":[""],"phone":null,"po_number":null,"presentment_currency":"USD","processed_at":"2026-11-",'
+    rb'"reference":null,"referring_site":null,"source_identifier":null,"source_name":"","source_url":null,"subt'
+    rb'otal_price":"0.00","subtotal_price_set":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentme'
+    rb'nt_money":{"amount":"0.00","currency_code":"USD"}},"tags":"","tax_exempt":false,"tax_lines":[],"taxes_in'
+    rb'cluded":false,"test":true,"token":"","total_cash_rounding_payment_adjustment_set":{"shop_money":{"amount'
+    rb'":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"total_cash'
+    rb'_rounding_refund_adjustment_set":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentment_mone'
+    rb'y":{"amount":"0.00","currency_code":"USD"}},"total_discounts":"0.00","total_discounts_set":{"shop_money"'
+    rb':{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"t'
+    rb'otal_line_items_price":"0.00","total_line_items_price_set":{"shop_money":{"amount":"0.00","currency_code'
+    rb'":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"total_outstanding":"0.00","total_'
+    rb'price":"0.00","total_price_set":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentment_money'
+    rb'":{"amount":"0.00","currency_code":"USD"}},"total_shipping_price_set":{"shop_money":{"amount":"0.00","cu'
+    rb'rrency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"total_tax":"0.00","tot'
+    rb'al_tax_set":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","'
+    rb'currency_code":"USD"}},"total_tip_received":"0.00","total_weight":0,"updated_at":"2026-11-","user_id":nu'
+    rb'll,"billing_address":{"first_name":"","address1":"","phone":"","city":"","zip":"","province":"","country'
+    rb'":"","last_name":"","address2":null,"company":"","latitude":null,"longitude":null,"name":"","country_cod'
+    rb'e":"","province_code":""},"customer":{"id":0,"created_at":null,"updated_at":null,"first_name":"","last_n'
+    rb'ame":"","state":"","note":null,"verified_email":true,"multipass_identifier":null,"tax_exempt":false,"ema'
+    rb'il":"","phone":null,"currency":"USD","tax_exemptions":[],"admin_graphql_api_id":"gid://shopify/Customer/'
+    rb'","default_address":{"id":0,"customer_id":0,"first_name":"","last_name":"","company":null,"address1":"",'
+    rb'"address2":null,"city":"","province":"","country":"","zip":"","phone":"","name":"","province_code":"","c'
+    rb'ountry_code":"","country_name":"","default":true}},"discount_applications":[],"fulfillments":[],"line_it'
+    rb'ems":[{"id":0,"admin_graphql_api_id":"gid://shopify/LineItem/","attributed_staffs":[{"id":"gid://shopify'
+    rb'/StaffMember/","quantity":0}],"current_quantity":0,"fulfillable_quantity":0,"fulfillment_service":"manua'
+    rb'l","fulfillment_status":null,"gift_card":false,"grams":0,"name":"","price":"0.00","price_set":{"shop_mon'
+    rb'ey":{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"}}'
+    rb',"product_exists":true,"product_id":0,"properties":[],"quantity":0,"requires_shipping":true,"sales_line_'
+    rb'item_group_id":null,"sku":"","taxable":true,"title":"","total_discount":"0.00","total_discount_set":{"sh'
+    rb'op_money":{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"'
+    rb'USD"}},"variant_id":null,"variant_inventory_management":null,"variant_title":null,"vendor":null,"tax_lin'
+    rb'es":[],"duties":[],"discount_allocations":[]}],"payment_terms":null,"refunds":[],"shipping_address":{"fi'
+    rb'rst_name":"","address1":"","phone":"","city":"","zip":"","province":"","country":"","last_name":"","addr'
+    rb'ess2":null,"company":"","latitude":null,"longitude":null,"name":"","country_code":"","province_code":""}'
+    rb',"shipping_lines":[{"id":0,"carrier_identifier":null,"code":null,"current_discounted_price_set":{"shop_m'
+    rb'oney":{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0.00","currency_code":"USD"'
+    rb'}},"discounted_price":"0.00","discounted_price_set":{"shop_money":{"amount":"0.00","currency_code":"USD"'
+    rb'},"presentment_money":{"amount":"0.00","currency_code":"USD"}},"is_removed":false,"phone":null,"price":"'
+    rb'0.00","price_set":{"shop_money":{"amount":"0.00","currency_code":"USD"},"presentment_money":{"amount":"0'
+    rb'.00","currency_code":"USD"}},"requested_fulfillment_service_id":null,"source":"","title":"","tax_lines":'
+    rb'[],"discount_allocations":[]}],"returns":[],"line_item_groups":[]}'
+)
+"""The names in the webhooks of a product and of an order, and what mostly follows them."""
+
 
 class Shopify:
     """Fits Platform, ShowsNewest, the four Protocols of webhooks, GrantsByOAuth and RevokesGrants."""
 
     name = PlatformName.SHOPIFY
     credential_sets = (frozenset({"access_token"}), frozenset({"access_token", "refresh_token"}))
+    parsed_headers = _PARSED_HEADERS
+    phrases = (_PHRASES,)
     token_life = timedelta(hours=1)
 
     def normal_domain(self, text: str) -> str:

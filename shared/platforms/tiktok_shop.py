@@ -199,6 +199,8 @@ class TikTokShop:
 
     name = PlatformName.TIKTOK_SHOP
     credential_sets = (frozenset({"access_token", "refresh_token"}),)
+    parsed_headers = frozenset[str]()
+    phrases = ()
     token_life = timedelta(days=1)
     """Seven days are reported and nowhere confirmed; a refresh too early costs nothing."""
 

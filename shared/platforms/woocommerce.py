@@ -96,12 +96,54 @@ _FURTHEST_BEHIND, _FURTHEST_AHEAD = -12, 14
 _EPOCH = 1970
 _DATE_HEADER = "%a, %d %b %Y %H:%M:%S GMT"
 
+_PHRASES = (
+    rb'"slug":"","permalink":"https:\/\/","type":"variable","featured":false,"catalog_visibility":"visible","de'
+    rb'scription":"","short_description":"","sku":"","global_unique_id":"","price":"","regular_price":"","sale_'
+    rb'price":"","date_on_sale_from":null,"date_on_sale_from_gmt":null,"date_on_sale_to":null,"date_on_sale_to_'
+    rb'gmt":null,"on_sale":false,"purchasable":true,"total_sales":0,"virtual":false,"downloadable":false,"downl'
+    rb'oads":[],"download_limit":-1,"download_expiry":-1,"external_url":"","button_text":"","tax_status":"taxab'
+    rb'le","tax_class":"","manage_stock":true,"stock_quantity":null,"backorders":"no","backorders_allowed":fals'
+    rb'e,"backordered":false,"low_stock_amount":null,"sold_individually":false,"weight":"","dimensions":{"lengt'
+    rb'h":"","width":"","height":""},"shipping_required":true,"shipping_taxable":true,"shipping_class":"","ship'
+    rb'ping_class_id":0,"reviews_allowed":true,"average_rating":"0.00","rating_count":0,"upsell_ids":[],"cross_'
+    rb'sell_ids":[],"parent_id":0,"purchase_note":"","categories":[{"id":,"name":"","slug":""}],"brands":[],"ta'
+    rb'gs":[],"images":[{"src":"https:\/\/","name":"","alt":""}],"attributes":[{"id":0,"name":"","slug":"","pos'
+    rb'ition":0,"visible":true,"variation":true,"options":["",""]}],"default_attributes":[],"variations":[],"gr'
+    rb'ouped_products":[],"menu_order":0,"price_html":"","related_ids":[],"stock_status":"instock","has_options'
+    rb'":false,"post_password":"",{"id":,"parent_id":0,"status":"completed","status":"processing","currency":"E'
+    rb'UR","version":"10.5.2","prices_include_tax":true,"date_created":"2026-11-","date_modified":"2026-11-","d'
+    rb'iscount_total":"0.00","discount_tax":"0.00","shipping_total":"","shipping_tax":"","cart_tax":"","total":'
+    rb'"","total_tax":"","customer_id":0,"order_key":"wc_order_","billing":{"first_name":"","last_name":"","com'
+    rb'pany":"","address_1":"","address_2":"","city":"","state":"","postcode":"","country":"","email":"@example'
+    rb'.com","phone":"+49"},"shipping":{"first_name":"","last_name":"","company":"","address_1":"","address_2":'
+    rb'"","city":"","state":"","postcode":"","country":"","phone":""},"payment_method":"","payment_method_title'
+    rb'":"","transaction_id":"","customer_ip_address":"","customer_user_agent":"","created_via":"checkout","cus'
+    rb'tomer_note":"","date_completed":null,"date_paid":"2026-11-","cart_hash":"","number":"","meta_data":[{"id'
+    rb'":,"key":"_wc_order_attribution_","value":"","display_key":"","display_value":""}],"line_items":[{"id":,'
+    rb'"name":"","product_id":,"variation_id":0,"quantity":1,"tax_class":"","subtotal":"","subtotal_tax":"","to'
+    rb'tal":"","total_tax":"","taxes":[{"id":,"total":"","subtotal":""}],"meta_data":[],"sku":"","global_unique'
+    rb'_id":"","price":,"image":{"id":"","src":""},"parent_name":null}],"tax_lines":[{"id":,"rate_code":"","rat'
+    rb'e_id":,"label":"","compound":false,"tax_total":"","shipping_tax_total":"","rate_percent":,"meta_data":[]'
+    rb'}],"shipping_lines":[{"id":,"method_title":"","method_id":"flat_rate","instance_id":"","total":"","total'
+    rb'_tax":"","taxes":[{"id":,"total":"","subtotal":""}],"tax_status":"taxable","meta_data":[]}],"fee_lines":'
+    rb'[],"coupon_lines":[],"refunds":[],"payment_url":"https:\/\/\/checkout\/order-pay\/\/?pay_for_order=true&'
+    rb'key=wc_order_","is_editable":false,"needs_payment":false,"needs_processing":true,"date_created_gmt":"202'
+    rb'6-11-","date_modified_gmt":"2026-11-","date_completed_gmt":null,"date_paid_gmt":"2026-11-","currency_sym'
+    rb'bol":"\u20ac","_links":{"self":[{"href":"https:\/\/\/wp-json\/wc\/v3\/products\/","targetHints":{"allow"'
+    rb':["GET","POST","PUT","PATCH","DELETE"]}}],"collection":[{"href":"https:\/\/\/wp-json\/wc\/v3\/orders"}],'
+    rb'"email_templates":[{"embeddable":true,"href":"https:\/\/\/wp-json\/wc\/v3\/orders\/\/actions\/email_temp'
+    rb'lates"}]}}'
+)
+"""The names in a product and in an order, and what mostly follows them."""
+
 
 class WooCommerce:
     """Fits Platform, ShowsNewest, ReceivesWebhooks, ManagesSubscriptions and GuidedGrant."""
 
     name = PlatformName.WOO_COMMERCE
     credential_sets = (frozenset({"api_key", "api_secret"}),)
+    parsed_headers = frozenset({"x-wc-webhook-topic"})
+    phrases = (_PHRASES,)
 
     def normal_domain(self, text: str) -> str:
         """As :func:`shared.addresses.normal_origin`; what was copied from the dashboard's address is cut."""

@@ -80,8 +80,8 @@ def store(aws, shop):
         expires_at=NOW + timedelta(days=90),
     ).save()
     Delivery(
+        row.id,
         "delivery-1",
-        store_id=row.id,
         platform="WOO_COMMERCE",
         topic="order.updated",
         received_at="2026-11-22T10:00:00.000000Z",

@@ -58,7 +58,7 @@ def handled(*records):
 
 
 def filed(store_id):
-    return [Delivery.get(key.delivery) for key in Delivery.by_store.query(store_id)]
+    return list(Delivery.query(store_id))
 
 
 def test_a_notification_is_stored_for_the_store_it_names():

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from makers import NOW, any_store, call, stored
 
-from shared import clock, schemas
+from shared import clock, delivery_log, schemas
 from shared.models import Delivery, Processing
 
 PATH = "/stores/store-1/deliveries/replay"
@@ -17,12 +17,14 @@ def store(aws):
     """A store with three deliveries, the last of them given up."""
     row = stored(any_store())
     for number, outcome in enumerate(("PROCESSED", "PROCESSED", "DEAD_LETTERED")):
+        at = clock.to_text(NOW + timedelta(minutes=number))
+        delivery_log.note(row.id, [delivery_log.Handled(at, f"d{number}", Processing.RETRYING, "order.updated")], NOW)
         Delivery(
+            row.id,
             f"d{number}",
-            store_id=row.id,
             platform="WOO_COMMERCE",
             topic="order.updated",
-            received_at=clock.to_text(NOW + timedelta(minutes=number)),
+            received_at=at,
             headers="{}",
             body=b"",
             outcome=outcome,
@@ -53,7 +55,7 @@ def test_says_how_many_were_queued_and_where_to_go_on(store):
 def test_a_repeated_key_gets_the_first_answer_and_queues_nothing(store):
     key = {"idempotency-key": "replay-1"}
     first = replay({"outcome": "DEAD_LETTERED"}, headers=key)
-    Delivery("d2").update(actions=[Delivery.outcome.set(Processing.DEAD_LETTERED)])
+    Delivery("store-1", "d2").update(actions=[Delivery.outcome.set(Processing.DEAD_LETTERED)])
 
     assert replay({"outcome": "DEAD_LETTERED"}, headers=key) == first
     assert (first.json["queued"], pending()) == (1, [])

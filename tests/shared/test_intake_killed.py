@@ -20,7 +20,20 @@ import pytest
 from botocore.exceptions import BotoCoreError, EndpointConnectionError, ReadTimeoutError
 from fakes import FakePlatform, Killed, NoHttp, Steps, connected, held, register_app
 
-from shared import apps, clients, clock, exact_json, intake, keys, platforms, records, settings, stores, webhooks
+from shared import (
+    apps,
+    clients,
+    clock,
+    delivery_log,
+    exact_json,
+    intake,
+    keys,
+    platforms,
+    records,
+    settings,
+    stores,
+    webhooks,
+)
 from shared.models import Delivery, Processing, Status
 from shared.platforms.base import (
     Connection,
@@ -46,6 +59,9 @@ Json = dict[str, Any]
 
 class Announcing(FakePlatform):
     """Signs its deliveries, to a store's address or the app's; a body is a list of events as a test writes them."""
+
+    parsed_headers = frozenset({"x-store"})
+    phrases = ()
 
     def verify(self, delivery, secrets, now):
         given = delivery.headers.get("x-signature", "")
@@ -224,6 +240,8 @@ class World:
     steps: Steps
     case: Case
     acknowledged: set[str] = field(default_factory=set)
+    streamed: set[str] = field(default_factory=set)
+    """What the stream has handed over: it does so when a row comes, and again only as long as it does not hear."""
     violations: list[str] = field(default_factory=list)
     effects: dict[tuple[str, str], int] = field(default_factory=dict)
     _seen: dict[tuple[str, str], Json] = field(default_factory=dict)
@@ -307,7 +325,7 @@ class World:
 
     def _acknowledge(self) -> None:
         with self.steps.aside():
-            held = [row for row in self.deliveries() if webhooks._body(row) == self.body]
+            held = [row for row in self.deliveries() if webhooks._body(row, self.platform) == self.body]
         if not held:
             self.violations.append("acknowledged, but not stored")
         self.acknowledged.add(self.store)
@@ -317,8 +335,9 @@ class World:
     def hand_over(self) -> None:
         """What came into the stream and what is in the queue: until it is worked off, and then once more."""
         for delivery in self.deliveries():
-            if delivery.outcome == Processing.PENDING:
-                self._until_done(delivery.delivery)
+            if delivery.delivery not in self.streamed:
+                self.streamed.add(delivery.delivery)
+                self._until_done(delivery.delivery, lambda key: {"dynamodb": {"NewImage": self._image(key)}})
         for _ in range(5 * webhooks.ATTEMPTS):
             if not self._hand_over_queue():
                 return
@@ -329,21 +348,44 @@ class World:
             queue = settings.current().delivery_queue_url
             found = clients.sqs().receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
         for message in found:
-            self._until_done(exact_json.loads(message["Body"])["delivery"])
+            record = {"body": message["Body"], "attributes": {"ApproximateReceiveCount": "1"}}
+            self._until_done(exact_json.loads(message["Body"])["delivery"], lambda _: record)  # noqa: B023 - at once
             with self.steps.aside():
                 clients.sqs().delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return bool(found)
 
-    def _until_done(self, key: str) -> None:
+    def _until_done(self, key: str, record: Callable[[str], Json]) -> None:
         for _ in range(4):
-            if self._alive(lambda: webhooks.process(key, NoHttp(), self._later) or True):
+            if self._alive(lambda: self._handle(record(key))):
                 break
         else:
             self.violations.append("processing never ends")
         # it was done, but whoever hands over did not hear of it
-        done = [row for row in self.deliveries() if row.delivery == key and row.outcome in _ENDED]
-        if done:
-            self._alive(lambda: webhooks.process(key, NoHttp(), self._later) or True)
+        if self.steps.at is not None and any(outcome in delivery_log.DONE for outcome in self.outcomes()):
+            self._alive(lambda: self._handle(record(key)))
+
+    def _handle(self, record: Json) -> bool:
+        with webhooks.Handling(NoHttp(), self._later) as handling:
+            handling.take(record)
+        return True
+
+    def _image(self, key: str) -> Json:
+        """The delivery as it came: the stream has no other."""
+        (row,) = (row for row in self.deliveries() if row.delivery == key)
+        row.outcome, row.attempts, row.cause = Processing.PENDING, 0, None
+        return dict(row.to_dynamodb_dict())
+
+    def outcomes(self) -> list[Processing]:
+        """What became of what was taken in, as a reader of the list and of the rows sees it."""
+        with self.steps.aside():
+            rows = self.deliveries()
+            noted = {
+                each.delivery: each.outcome
+                for store_id in {row.store_id for row in rows}
+                for each in delivery_log.newest_first(store_id)
+            }
+        done = {delivery: outcome for delivery, outcome in noted.items() if outcome in delivery_log.DONE}
+        return [done.get(row.delivery, row.outcome) for row in rows]
 
     def _alive(self, work: Callable[[], Any]) -> Any:
         """What ``work`` gives; ``None`` where it died, or failed, and is started anew."""
@@ -364,8 +406,8 @@ class World:
         """What is wrong, after everything has come to rest."""
         found = list(self.violations)
         rows = self.deliveries()
-        if self.acknowledged and [row.outcome for row in rows] != [self.case.outcome]:
-            found.append(f"acknowledged, but not processed: {[row.outcome for row in rows]}")
+        if self.acknowledged and self.outcomes() != [self.case.outcome]:
+            found.append(f"acknowledged, but not processed: {self.outcomes()}")
         if self.case.outcome is Processing.DEAD_LETTERED:
             found += [] if rows and rows[0].cause and self._is_dead_letter(rows[0].delivery) else ["no dead letter"]
         if (ended := self.case.ends(self)) != self.case.expected:
@@ -386,7 +428,7 @@ class World:
 
 
 _WRITES = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "PutObject", "SendMessage")
-_ENDED = {Processing.PROCESSED, Processing.IGNORED}
+_NEVER = 10**9
 
 
 def _start_anew() -> None:
@@ -412,10 +454,10 @@ class Lives:
     patch: pytest.MonkeyPatch
     number: int = 0
 
-    def live(self, case: Case, at: int = -1, how: str = "killed") -> tuple[list[str], list[str]]:
+    def live(self, case: Case, at: int | None = None, how: str = "killed") -> tuple[list[str], list[str]]:
         """Sent until it is acknowledged, processed, sent once more as a copy, with one fault on its way.
 
-        The steps that were taken, and what was wrong in the end.
+        The steps that were taken, and what was wrong in the end. Without any ``at``, each is handed over once.
         """
         self.number += 1
         platform = Announcing()
@@ -434,8 +476,8 @@ class Lives:
 
     def all(self, case: Case, *ways: str) -> dict[str, list[str]]:
         """What was wrong, for each step and each way to fail there; first of all where nothing fails."""
-        steps, wrong = self.live(case)
-        found = {"no fault": wrong}
+        steps, wrong = self.live(case, _NEVER)
+        found = {"no fault": self.live(case)[1], "handed over twice": wrong}
         for how in ways:
             for at, step in enumerate(steps):
                 if how == "failed" and not step.endswith(_WRITES):
@@ -497,10 +539,13 @@ def planted_early_answer(adapter, platform, store_id, delivery, now):
         STORE(adapter, platform, store_id, delivery, now)
 
 
-def planted_early_conclusion(delivery, http, now):
-    """Marks the delivery as processed before it is applied."""
-    webhooks._conclude(delivery, Processing.PROCESSED, None)
-    return APPLY(delivery, http, now)
+def planted_early_conclusion(delivery, find, http, now):
+    """Notes the delivery as processed before it is applied, for good."""
+    entry = delivery_log.Handled(delivery.received_at, delivery.delivery, Processing.PROCESSED, delivery.topic)
+    if entry in delivery_log.newest_first(delivery.store_id):
+        return Processing.PROCESSED, None
+    delivery_log.note(delivery.store_id, [entry], now())
+    return APPLY(delivery, find, http, now)
 
 
 def planted_repeats(table, row):

@@ -3,8 +3,33 @@ from datetime import timedelta
 import pytest
 from fakes import Clock, FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
 
-from shared import apps, clients, designs, exact_json, platforms, records, removal, settings, stores
-from shared.models import Credentials, Delivery, Order, Product, Store, StoreDesign, SyncRun, SyncState
+from shared import (
+    apps,
+    clients,
+    clock,
+    delivery_log,
+    designs,
+    exact_json,
+    feed,
+    platforms,
+    records,
+    removal,
+    settings,
+    stores,
+)
+from shared.models import (
+    Change,
+    Credentials,
+    Delivery,
+    HandledDeliveries,
+    Order,
+    Processing,
+    Product,
+    Store,
+    StoreDesign,
+    SyncRun,
+    SyncState,
+)
 from shared.platforms.base import PlatformError, PlatformName, Record, Refusal, Resource, Tokens
 from shared.stores import Caller
 
@@ -31,9 +56,11 @@ def store(aws, platform, now):
         user_id="user1", platform="WOO_COMMERCE", expires_at=now,
     ).save()  # fmt: skip
     Delivery(
-        "d1", store_id=row.id, platform="WOO_COMMERCE", topic="t", received_at="1", headers="{}", body=b"x",
+        row.id, "d1", platform="WOO_COMMERCE", topic="t", received_at="1", headers="{}", body=b"x",
         outcome="PENDING", expires_at=now,
     ).save()  # fmt: skip
+    feed.append(row.id, Resource.ORDERS, {"1": "t"}, "e1", now)
+    delivery_log.note(row.id, [delivery_log.Handled(clock.to_text(now), "d1", Processing.PROCESSED, "t")], now)
     return row
 
 
@@ -42,10 +69,10 @@ def remove(store, now, minutes=10):
 
 
 def left(store):
-    tables = (Order, Product, SyncRun, StoreDesign)
+    tables = (Order, Product, Change, SyncRun, StoreDesign, Delivery, HandledDeliveries)
     found = sum(len(list(table.query(store.id))) for table in tables)
     single = sum(model.count(store.id) for model in (Store, Credentials, SyncState))
-    return found + single + len(list(Delivery.by_store.query(store.id)))
+    return found + single
 
 
 def queued():

@@ -224,11 +224,11 @@ class Lives:
         with self.steps.aside():
             world = make(self, f"s{self.number}")
             world.begin()
-        self.steps.taken, self.steps.at = [], -1
+        self.steps.taken, self.steps.at = [], None
         _start_anew()
         return world
 
-    def live(self, make: Callable[["Lives", str], World], at: int = -1, how: str = "killed") -> World:
+    def live(self, make: Callable[["Lives", str], World], at: int | None = None, how: str = "killed") -> World:
         """Synced until complete, with one fault on the way."""
         world = self.world(make)
         self.steps.at, self.steps.then = at, self.steps.kill if how == "killed" else _fails

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fakes import Clock, FakeOAuthPlatform, FakePlatform, NoHttp, connected, granted, register_app
 
+from infra import template
 from shared import (
     apps,
     clients,
     clock,
+    delivery_log,
     exact_json,
     paging,
     platforms,
@@ -18,6 +20,7 @@ from shared import (
     settings,
     stores,
     webhooks,
+    workers,
 )
 from shared.models import Credentials, Delivery, Order, Processing, Status, Store, SyncState
 from shared.platforms.base import Event, PlatformError, PlatformName, Record, Refusal, Resource, Tokens, Verdict
@@ -29,6 +32,9 @@ START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 class ReceivingPlatform(FakePlatform):
     """Its deliveries are JSON: a list of events as the test writes them."""
+
+    parsed_headers = frozenset()
+    phrases = ()
 
     def verify(self, delivery, secrets, now):
         return Verdict.GENUINE
@@ -67,8 +73,8 @@ def store(aws, platform, now):
 
 def delivered(now, *events, key="d1", body=None, store_id="store1", platform="WOO_COMMERCE", path_topic=None):
     Delivery(
+        store_id,
         key,
-        store_id=store_id,
         platform=platform,
         path_topic=path_topic,
         topic="order.updated",
@@ -81,8 +87,19 @@ def delivered(now, *events, key="d1", body=None, store_id="store1", platform="WO
     return key
 
 
-def outcome(key="d1"):
-    row = Delivery.get(key)
+def handle(key, now, store_id="store1", receives=1):
+    """As the queue hands it over; the stream has the delivery itself."""
+    body = exact_json.dumps({"delivery": key, "store": store_id})
+    with webhooks.Handling(NoHttp(), now) as handling:
+        handling.take({"body": body, "attributes": {"ApproximateReceiveCount": str(receives)}})
+
+
+def outcome(key="d1", store_id="store1"):
+    """What became of it: as the log has it, unless its own row has something newer."""
+    row = Delivery.get(store_id, key)
+    for each in delivery_log.newest_first(store_id):
+        if each.delivery == key and each.outcome in delivery_log.DONE and row.replayed_at is None:
+            return each.outcome, each.cause, int(row.attempts) + 1
     return row.outcome, row.cause, int(row.attempts)
 
 
@@ -99,7 +116,7 @@ def whole(id, now, **body):
 def test_a_whole_event_is_applied_without_asking_the_platform(store, platform, now):
     delivered(now, whole("o1", now, total="5.00"))
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["total"] == "5.00"
     assert outcome() == (Processing.PROCESSED, None, 1)
@@ -110,7 +127,7 @@ def test_a_partial_event_is_fetched_by_id(store, platform, now):
     platform.put(ORDERS, "o1", now, total="7.00")
     delivered(now, {"resource": "orders", "id": "o1"})
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["total"] == "7.00"
     assert platform.calls == ["fetch_one orders o1"]
@@ -118,10 +135,10 @@ def test_a_partial_event_is_fetched_by_id(store, platform, now):
 
 def test_a_delete_event_is_looked_up_and_buries_what_is_gone(store, platform, now):
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
     delivered(now + timedelta(minutes=1), {"resource": "orders", "id": "o1", "deleted": True}, key="d2")
 
-    webhooks.process("d2", NoHttp(), lambda: now + timedelta(minutes=1))
+    handle("d2", lambda: now + timedelta(minutes=1))
 
     with pytest.raises(problems.OrderNotFound):
         records.get(store.id, ORDERS, "o1")
@@ -130,23 +147,23 @@ def test_a_delete_event_is_looked_up_and_buries_what_is_gone(store, platform, no
 def test_a_delivery_about_what_we_think_is_deleted_has_it_looked_up(store, platform, now):
     """A shop whose clock is behind restores an order: its delivery is dated before the tombstone."""
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
     records.bury(store.id, ORDERS, "o1", now + timedelta(minutes=1), now)
     platform.put(ORDERS, "o1", now + timedelta(seconds=1), back=True)
     delivered(now, whole("o1", now + timedelta(seconds=1)), key="d2")
 
-    webhooks.process("d2", NoHttp(), lambda: now + timedelta(minutes=2))
+    handle("d2", lambda: now + timedelta(minutes=2))
 
     assert records.get(store.id, ORDERS, "o1")["back"] is True
 
 
 def test_a_late_delivery_about_what_is_deleted_does_not_bring_it_back(store, platform, now):
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
     records.bury(store.id, ORDERS, "o1", now + timedelta(minutes=1), now)
     delivered(now, whole("o1", now + timedelta(days=1)), key="d2")
 
-    webhooks.process("d2", NoHttp(), lambda: now + timedelta(minutes=2))
+    handle("d2", lambda: now + timedelta(minutes=2))
 
     assert records.is_buried(store.id, ORDERS, "o1")
     assert platform.calls == ["fetch_one orders o1"]
@@ -156,17 +173,17 @@ def test_a_delete_event_for_what_is_there_again_deletes_nothing(store, platform,
     platform.put(ORDERS, "o1", now)
     delivered(now, {"resource": "orders", "id": "o1", "deleted": True})
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["id"] == "o1"
 
 
 def test_an_older_event_changes_nothing_and_says_so(store, platform, now):
     delivered(now, whole("o1", now, n=2))
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
     delivered(now, whole("o1", now - timedelta(minutes=1), n=1), key="d2")
 
-    webhooks.process("d2", NoHttp(), lambda: now)
+    handle("d2", lambda: now)
 
     assert records.get(store.id, ORDERS, "o1")["n"] == 2
     assert outcome("d2") == (Processing.PROCESSED, "What we have is as new.", 1)
@@ -177,7 +194,7 @@ def test_a_delivery_that_was_processed_is_not_processed_again(store, platform, n
     delivered(now, {"resource": "orders", "id": "o1"})
 
     for _ in range(3):
-        webhooks.process("d1", NoHttp(), lambda: now)
+        handle("d1", lambda: now)
 
     assert platform.calls == ["fetch_one orders o1"]
 
@@ -190,7 +207,7 @@ def test_a_failure_is_tried_again_later_each_time_and_ends_in_the_dead_letters(s
     delivered(now, {"resource": "orders", "id": "o1"})
     seen = []
     for _ in range(webhooks.ATTEMPTS):
-        webhooks.process("d1", NoHttp(), lambda: now)
+        handle("d1", lambda: now)
         seen.append(outcome()[0])
 
     assert seen == [Processing.RETRYING] * (webhooks.ATTEMPTS - 1) + [Processing.DEAD_LETTERED]
@@ -212,10 +229,10 @@ def test_a_failed_delivery_waits_in_the_queue_and_is_done_when_the_platform_is_b
 
     platform.before = down
     delivered(now, {"resource": "orders", "id": "o1"})
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
     platform.before = lambda call: None
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     assert len(sent) == 1
     assert outcome()[0] == Processing.PROCESSED
@@ -224,7 +241,7 @@ def test_a_failed_delivery_waits_in_the_queue_and_is_done_when_the_platform_is_b
 def test_a_poison_body_is_dead_lettered_at_once_with_its_cause(store, platform, now):
     delivered(now, body=b"{")
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     kept, cause, _ = outcome()
     assert kept == Processing.DEAD_LETTERED
@@ -242,7 +259,7 @@ def test_a_fault_of_ours_is_tried_again_and_ends_in_the_dead_letters_with_its_ty
     delivered(now, {"resource": "orders", "id": "o1"})
     seen = []
     for _ in range(webhooks.ATTEMPTS):
-        webhooks.process("d1", NoHttp(), lambda: now)
+        handle("d1", lambda: now)
         seen.append(outcome()[:2])
 
     cause = "ZeroDivisionError: a fault of this service."
@@ -260,7 +277,7 @@ def test_a_long_delivery_dates_each_change_when_it_is_made(store, platform, now)
     records.save(store.id, ORDERS, platform.shop[ORDERS].pop("gone"), "EUR", now, now)
     delivered(now, *({"resource": "orders", "id": id} for id in ("o1", "o2", "gone")))
 
-    webhooks.process("d1", NoHttp(), clock_)
+    handle("d1", clock_)
 
     made = {row.id: row.changed_at[:16] for row in Order.query(store.id)}
     assert made == {"o1": "2026-11-22T10:01", "o2": "2026-11-22T10:02", "gone": "2026-11-22T10:03"}
@@ -274,11 +291,12 @@ def test_a_dead_letter_that_an_operator_puts_back_is_processed(store, platform, 
     platform.before = down
     delivered(now, {"resource": "orders", "id": "o1"})
     for _ in range(webhooks.ATTEMPTS):
-        webhooks.process("d1", NoHttp(), lambda: now)
+        handle("d1", lambda: now)
     platform.before = lambda call: None
     (letter,) = dead_letters()
 
-    webhooks.process(webhooks.key_in({"body": exact_json.dumps(letter)}), NoHttp(), lambda: now)
+    with webhooks.Handling(NoHttp(), lambda: now) as handling:
+        handling.take({"body": exact_json.dumps(letter), "attributes": {"ApproximateReceiveCount": "1"}})
 
     assert outcome()[0] == Processing.PROCESSED
 
@@ -286,14 +304,14 @@ def test_a_dead_letter_that_an_operator_puts_back_is_processed(store, platform, 
 def test_what_announces_nothing_of_ours_is_ignored(store, platform, now):
     delivered(now)
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     assert outcome()[0] == Processing.IGNORED
 
 
 def test_lost_rights_are_believed_only_when_the_probe_confirms(store, platform, now):
     delivered(now, {"access_lost": True})
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
     unconfirmed = stores.load(store.id, Caller("user1")).status
 
     def refused(call):
@@ -301,7 +319,7 @@ def test_lost_rights_are_believed_only_when_the_probe_confirms(store, platform, 
 
     platform.before = refused
     delivered(now, {"access_lost": True}, key="d2")
-    webhooks.process("d2", NoHttp(), lambda: now)
+    handle("d2", lambda: now)
 
     kept = stores.load(store.id, Caller("user1"))
     assert unconfirmed == Status.CONNECTED
@@ -312,20 +330,21 @@ def test_nothing_of_a_removed_store_is_written_and_its_delivery_goes(store, plat
     Store(store.id).delete()
     delivered(now, whole("o1", now))
 
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     assert records.live_ids(store.id, ORDERS) == set()
     with pytest.raises(Delivery.DoesNotExist):
-        Delivery.get("d1")
+        Delivery.get("store1", "d1")
 
 
 def test_replaying_applies_the_same_event_again(store, platform, now):
     delivered(now, whole("o1", now))
-    webhooks.process("d1", NoHttp(), lambda: now)
+    handle("d1", lambda: now)
 
     replayed = webhooks.replay(store.id, "d1", now)
-    assert (replayed.outcome, int(replayed.attempts)) == (Processing.PENDING, 0)
-    webhooks.process("d1", NoHttp(), lambda: now)
+    assert webhooks.to_view(replayed).outcome == Processing.PENDING
+    assert outcome() == (Processing.PENDING, None, 0)
+    handle("d1", lambda: now)
 
     assert outcome() == (Processing.PROCESSED, "What we have is as new.", 1)
 
@@ -338,11 +357,16 @@ def test_a_delivery_of_another_store_is_not_found(store, platform, now):
             webhooks.replay(store.id, key, now)
 
 
-def ended(*outcomes):
-    """Deliveries ``d0``, ``d1``, … a second apart, with these outcomes."""
+def ended(*outcomes, apart=1):
+    """Deliveries ``d0``, ``d1``, … so many seconds apart, with these outcomes after more than one attempt."""
     for number, each in enumerate(outcomes):
-        key = delivered(START + timedelta(seconds=number), whole(f"o{number}", START), key=f"d{number}")
-        Delivery(key).update(actions=[Delivery.outcome.set(each), Delivery.attempts.set(3), Delivery.cause.set("x")])
+        at = START + timedelta(seconds=number * apart)
+        key = delivered(at, whole(f"o{number}", START), key=f"d{number}")
+        if each is not Processing.PENDING:
+            set_ = [Delivery.outcome.set(each), Delivery.attempts.set(3), Delivery.cause.set("x")]
+            Delivery("store1", key).update(actions=set_)
+            retried = delivery_log.Handled(clock.to_text(at), key, Processing.RETRYING, "order.updated", "y")
+            delivery_log.note("store1", [retried], at)
 
 
 def replayed(store, now, **asked):
@@ -369,6 +393,10 @@ def test_a_stores_deliveries_are_replayed_by_time_and_outcome_a_few_at_a_time(st
         ({"outcome": "DEAD_LETTERED"}, [["d1", "d2", "d4"]]),
         ({"outcome": "DEAD_LETTERED", "limit": 2}, [["d1", "d2"], ["d4"]]),
         ({"outcome": "RETRYING"}, [[]]),
+        ({"outcome": "PENDING"}, [["d5", "d6"]]),
+        ({"outcome": "PENDING", "limit": 1}, [["d5"], ["d6"], []]),
+        ({"outcome": "PENDING", "until": at[5]}, [[]]),
+        ({"outcome": "PENDING", "since": clock.to_text(START + timedelta(seconds=6))}, [["d6"]]),
         ({"since": at[1], "until": at[3]}, [["d1", "d2"]]),
         ({"since": at[1], "until": at[4], "outcome": "DEAD_LETTERED", "limit": 1}, [["d1"], ["d2"], []]),
         ({"since": at[5]}, [[]]),
@@ -379,7 +407,7 @@ def test_a_stores_deliveries_are_replayed_by_time_and_outcome_a_few_at_a_time(st
     delivered(START, whole("o9", START), key="another's", store_id="other")
     for number, (asked, expected) in enumerate(cases):
         with subtests.test(str(asked)):
-            ended(DONE, DEAD, DEAD, Processing.IGNORED, DEAD)
+            ended(DONE, DEAD, DEAD, Processing.IGNORED, DEAD, Processing.PENDING, Processing.PENDING)
 
             assert replayed(store, now + timedelta(days=number), **asked) == expected
 
@@ -391,7 +419,7 @@ def test_what_is_replayed_is_processed_as_the_first_time_and_may_be_replayed_aga
         assert replayed(store, now + timedelta(minutes=minutes)) == [["d0", "d1"]]
         assert outcome("d0") == outcome("d1") == (Processing.PENDING, None, 0)
         for key in ("d0", "d1"):
-            webhooks.process(key, NoHttp(), lambda: now)
+            handle(key, lambda: now)
             assert outcome(key) == (DONE, cause, 1)
 
 
@@ -399,28 +427,28 @@ def test_a_replay_is_a_change_even_of_what_is_still_waiting(store, now):
     """The stream of a table shows no write that changes nothing, and it is the stream that has it processed."""
     ended(Processing.PENDING)
     webhooks.replay(store.id, "d0", now)
-    before = Delivery.get("d0").to_dynamodb_dict()
+    before = Delivery.get(store.id, "d0").to_dynamodb_dict()
 
     webhooks.replay(store.id, "d0", now + timedelta(seconds=1))
 
-    assert Delivery.get("d0").to_dynamodb_dict() != before
+    assert Delivery.get(store.id, "d0").to_dynamodb_dict() != before
 
 
 def test_what_comes_while_a_replay_goes_on_is_none_of_it(store, now):
     ended(DONE, DONE, DONE)
     queued, cursor = webhooks.replay_several(store.id, schemas.NewReplay.model_validate({"limit": 2}), now)
     delivered(now, whole("o9", now), key="d9")
+    handle("d9", lambda: now)
 
     asked = schemas.NewReplay.model_validate({"limit": 2, "cursor": cursor})
     rest, end = webhooks.replay_several(store.id, asked, now + timedelta(minutes=1))
 
     assert (queued, rest, end) == (2, 1, None)
-    assert Delivery.get("d9").replayed_at is None
+    assert Delivery.get(store.id, "d9").replayed_at is None
 
 
 def test_deliveries_of_the_same_instant_are_each_replayed_once(store, now):
-    for number in range(5):
-        delivered(START, key=f"d{number}")
+    ended(DONE, DONE, DONE, DONE, DONE, apart=0)
 
     calls = replayed(store, now, limit=2)
 
@@ -458,19 +486,87 @@ def test_a_cursor_of_another_replay_is_refused(store, now):
 
 def test_deliveries_are_listed_newest_first_in_pages(store, platform, now):
     for number in range(5):
-        delivered(now + timedelta(seconds=number), whole("o1", now), key=f"d{number}")
+        delivered(now + timedelta(seconds=7 * number), whole("o1", now, n=number), key=f"d{number}")
+        handle(f"d{number}", lambda: now)
+    webhooks.replay(store.id, "d3", now)
 
     first, cursor = webhooks.page(store.id, 3, None)
     rest, end = webhooks.page(store.id, 3, cursor)
 
-    assert [row.delivery for row in first + rest] == ["d4", "d3", "d2", "d1", "d0"]
+    assert [shown.row.delivery for shown in first + rest] == ["d4", "d3", "d2", "d1", "d0"]
+    assert [webhooks.to_view(shown).outcome for shown in first] == ["PROCESSED", "PENDING", "PROCESSED"]
     assert end is None
-    assert webhooks.to_view(first[0]).rendered().count('"outcome":"PENDING"') == 1
 
 
-def test_reads_the_key_from_a_stream_and_from_the_queue():
-    assert webhooks.key_in({"dynamodb": {"Keys": {"delivery": {"S": "d1"}}}}) == "d1"
-    assert webhooks.key_in({"body": '{"delivery":"d2"}'}) == "d2"
+# ── The deliveries of one invocation ─────────────────────────────────────────────────────────────
+
+
+def in_stream(key):
+    """The delivery as the stream has it."""
+    return {"eventID": key, "dynamodb": {"NewImage": Delivery.get("store1", key).to_dynamodb_dict()}}
+
+
+def calls_made():
+    made = []
+    clients.dynamodb().meta.events.register("before-call.dynamodb", lambda model, **_: made.append(model.name))
+    return made
+
+
+def test_what_a_batch_brings_costs_a_write_for_each_record_and_one_for_all(store, platform, now):
+    records_ = [in_stream(delivered(now, whole(f"o{number}", now), key=f"d{number}")) for number in range(8)]
+    made = calls_made()
+
+    with webhooks.Handling(NoHttp(), lambda: now) as handling:
+        for record in records_:
+            handling.take(record)
+
+    assert sorted(made) == ["GetItem"] + ["PutItem"] * 8 + ["UpdateItem"]
+    assert [outcome(f"d{number}") for number in range(8)] == [(Processing.PROCESSED, None, 1)] * 8
+
+
+def test_a_batch_that_is_cut_off_is_not_noted_and_may_come_again(store, platform, now):
+    delivered(now, whole("o1", now))
+    with pytest.raises(KeyError), webhooks.Handling(NoHttp(), lambda: now) as handling:
+        workers.each({"Records": [in_stream("d1"), {}]}, handling.take)
+
+    assert outcome() == (Processing.PENDING, None, 0)
+    for _ in range(2):
+        with webhooks.Handling(NoHttp(), lambda: now) as handling:
+            handling.take(in_stream("d1"))
+    assert outcome() == (Processing.PROCESSED, "What we have is as new.", 1)
+    assert len(webhooks.page(store.id, 9, None)[0]) == 1
+
+
+def test_a_store_is_looked_up_anew_when_some_time_has_passed(store, platform, now):
+    """It may have been removed, or connected to another account, while a platform took its time."""
+    clock_ = Clock(now, timedelta(0))
+    for key in ("d1", "d2"):
+        delivered(now, whole(key, now), key=key)
+    with webhooks.Handling(NoHttp(), clock_) as handling:
+        handling.take(in_stream("d1"))
+        Store(store.id).delete()
+        clock_.advance(seconds=6)
+        handling.take(in_stream("d2"))
+
+    assert records.live_ids(store.id, ORDERS) == {"d1"}
+
+
+def test_what_was_cut_off_again_and_again_is_given_up_with_a_cause(store, platform, now):
+    """A processing that ends by its time or its memory says nothing; only the queue counts how often."""
+    delivered(now, whole("o1", now))
+
+    handle("d1", lambda: now, receives=webhooks.LAST_RECEIVE)
+
+    kept, cause, attempts = outcome()
+    assert (kept, attempts) == (Processing.DEAD_LETTERED, 1)
+    assert cause.startswith("It was cut off 4 times")
+    assert dead_letters() == [{"delivery": "d1", "store": store.id}]
+
+
+def test_the_queue_gives_up_when_the_code_thinks_so():
+    redrive = template.load()["Resources"]["DeliveryQueue"]["Properties"]["RedrivePolicy"]
+
+    assert redrive["maxReceiveCount"] == webhooks.LAST_RECEIVE
 
 
 # ── Platforms with an app ────────────────────────────────────────────────────────────────────────
@@ -519,8 +615,9 @@ def shop(app_platform, now):
 def arrives(now, *events, **more):
     """A delivery of the platform with an app, processed."""
     delivered(now, *events, platform="SHOPIFY", **more)
-    webhooks.process(more.get("key", "d1"), NoHttp(), lambda: now)
-    return outcome(more.get("key", "d1"))
+    place = more.get("key", "d1"), more.get("store_id", "store1")
+    handle(place[0], lambda: now, place[1])
+    return outcome(*place)
 
 
 def status(store_id="store1"):
@@ -630,7 +727,7 @@ def test_a_delivery_about_a_store_that_we_do_not_know_stays_as_evidence(app_plat
     kept, cause, _ = arrives(now, UNINSTALLED, store_id="SHOPIFY#gone.example.com")
 
     assert (kept, cause) == (Processing.IGNORED, "It is about a store that is not connected.")
-    assert Delivery.get("d1").body is not None
+    assert Delivery.get("SHOPIFY#gone.example.com", "d1").body is not None
     assert app_platform.calls == []
 
 
@@ -655,7 +752,7 @@ def test_a_token_that_ends_while_a_delivery_is_worked_on_is_renewed_for_what_is_
     app_platform.before = lambda call: clock_.advance(minutes=59)
     delivered(now, *({"resource": "orders", "id": id} for id in ("o1", "o2")), platform="SHOPIFY")
 
-    webhooks.process("d1", NoHttp(), clock_)
+    handle("d1", clock_)
 
     assert used == ["access-1", "access-2"]
 
