@@ -30,6 +30,11 @@ def test_a_delivery_is_genuine_only_as_it_was_signed(scheme):
     assert verdict(scheme, body, body + b" ") is Verdict.FORGED
 
 
+@every_scheme
+def test_an_empty_body_is_no_event_even_if_it_is_signed(scheme):
+    assert verdict(scheme, b"", b"") is Verdict.FORGED
+
+
 @pytest.mark.parametrize("size", verification.BUDGETS)
 def test_a_body_has_the_size_that_the_table_names(size):
     assert len(verification.body_of(size)) == size

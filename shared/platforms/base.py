@@ -225,6 +225,10 @@ class Verdict(StrEnum):
     """Not an event: answer 200 and process nothing."""
 
 
+GENUINE, FORGED = Verdict.GENUINE, Verdict.FORGED
+"""To be returned by this name: until Python 3.12 an Enum finds its members slowly, in 70 ns."""
+
+
 class PrivacyKind(StrEnum):
     """What the law lets a platform ask of us in the name of a person."""
 

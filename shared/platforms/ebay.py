@@ -10,9 +10,10 @@ import json
 import re
 from binascii import Error as NoBase64
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeGuard
@@ -481,10 +482,18 @@ def _base64(text: str) -> bytes:
 
 
 def _is_signed(body: bytes, signature: bytes, pem: str) -> bool:
-    """Whether the owner of the key ``pem`` signed ``body``: ECDSA on P-256 with SHA-1, which eBay has chosen."""
+    """Whether the owner of the key ``pem`` signed ``body``."""
     match = _PEM.fullmatch(pem)
-    if match is None:
-        return False
+    return match is not None and _check(match[1])(signature, body)
+
+
+@lru_cache(maxsize=16)
+def _check(public_key: str) -> Callable[[bytes, bytes], bool]:
+    """What tells a signature of this key for a body: ECDSA on P-256 with SHA-1, which eBay has chosen.
+
+    Kept, since one key signs all deliveries of many days: to read it anew, which OpenSSL then prepares anew, takes a
+    fifth of the time of the check. Whoever calls this makes sure that what is kept is public.
+    """
     # imported where a delivery of eBay is met: it costs 50 ms
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
@@ -492,13 +501,26 @@ def _is_signed(body: bytes, signature: bytes, pem: str) -> bool:
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     try:
-        key = load_der_public_key(a2b_base64(match[1]))
-        if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        key = load_der_public_key(a2b_base64(public_key))
+    except (UnsupportedAlgorithm, ValueError):
+        return _refuse
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        return _refuse
+    scheme = ECDSA(SHA1())  # noqa: S303 - what eBay signs with
+
+    def is_signed(signature: bytes, body: bytes) -> bool:
+        try:
+            key.verify(signature, body, scheme)
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError):
             return False
-        key.verify(signature, body, ECDSA(SHA1()))  # noqa: S303 - what eBay signs with
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
-        return False
-    return True
+        return True
+
+    return is_signed
+
+
+def _refuse(signature: bytes, body: bytes) -> bool:  # noqa: ARG001
+    """The check of what is no key."""
+    return False
 
 
 def _erasures(data: Json) -> list[Event]:

@@ -5,7 +5,6 @@ others found at https://github.com/etsy/open-api decides.
 """
 
 import re
-from binascii import Error as NoBase64
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,8 @@ from shared import clock
 from shared.addresses import normal_origin, target_of
 from shared.clock import epoch, short
 from shared.platforms.base import (
+    FORGED,
+    GENUINE,
     Answer,
     App,
     Callback,
@@ -42,6 +43,7 @@ from shared.platforms.base import (
     Verdict,
 )
 from shared.platforms.reading import app_of, as_dict, as_dicts, callback_of, decoded, object_in, strange
+from shared.platforms.signatures import is_recent
 
 _API = "https://api.etsy.com/v3/application"
 _TOKEN = "https://api.etsy.com/v3/public/oauth/token"  # noqa: S105 - an address
@@ -99,14 +101,14 @@ _A_SECOND, _WITHOUT_END = timedelta(seconds=1), timedelta(minutes=15)
 _SCARCE = 10
 """Below one in so many of a day's calls, each page waits its fair share of the day."""
 
-_TOLERANCE = 300
 _MOST_SIGNATURES = 20
 _LONGEST_LIFE = 10 * 365 * _DAY
 
 _ID = re.compile(r"[1-9][0-9]{0,19}")
 _SECRET = re.compile(r"[!-~]{1,4096}")
 _SECONDS = re.compile(r"[0-9]{1,12}")
-_NAME = re.compile(r"[!-~]{1,256}")
+_OPENING = re.compile(r"[!-~]{1,256}\.[0-9]{1,12}\.")
+"""What is signed before the body: id and time."""
 _TOPIC = re.compile(r"[A-Za-z0-9_.]{1,60}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _ENTITY = re.compile(r"&(?:#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
@@ -225,13 +227,19 @@ class Etsy:
 
         https://developers.etsy.com/documentation/essentials/webhooks
         """
-        name, stamp, presented = (
-            delivery.headers.get(f"webhook-{part}", "") for part in ("id", "timestamp", "signature")
-        )
-        if not (delivery.body and _NAME.fullmatch(name) and _is_fresh(stamp, now)):
-            return Verdict.FORGED
-        message = b".".join((name.encode(), stamp.encode(), delivery.body))
-        return Verdict.GENUINE if _is_signed(_signatures(presented), message, secrets) else Verdict.FORGED
+        headers, body = delivery.headers, delivery.body
+        try:
+            id, stamp = headers["webhook-id"], headers["webhook-timestamp"]
+            given = headers["webhook-signature"].encode()
+            opening = f"{id}.{stamp}."
+            if not (body and _OPENING.fullmatch(opening) and is_recent(int(stamp), now)):
+                return FORGED
+        except (KeyError, ValueError):  # int reads no time that has a full stop
+            return FORGED
+        entries = given.split(b" ")
+        if len(entries) > 1:
+            entries = _looked_at(entries)
+        return GENUINE if _is_signed(entries, opening.encode() + body, secrets) else FORGED
 
     def app_secrets(self, app: App) -> Sequence[str]:
         """The signing secrets of the endpoints in Etsy's portal; neither key nor shared secret signs anything."""
@@ -1110,38 +1118,34 @@ def _image(row: Json) -> str | None:
 # Webhooks
 
 
-def _is_fresh(stamp: str, now: datetime) -> bool:
-    return bool(_SECONDS.fullmatch(stamp)) and abs(int(stamp) - now.timestamp()) <= _TOLERANCE
-
-
-def _signatures(presented: str) -> list[bytes]:
-    """The signatures of a header: ``v1,`` and base64, or base64 alone, one or more with a space between.
-
-    Nothing else is taken for such a list: a header that came twice has commas and empty entries.
-    """
-    entries = presented.split(" ")
-    if not all(entries) or any(entry.endswith(",") for entry in entries):
+def _looked_at(entries: list[bytes]) -> list[bytes]:
+    """Those of several that count; none where it is no list: a header that came twice has commas and empty entries."""
+    if not all(entries) or any(entry.endswith(b",") for entry in entries):
         return []
-    return [each.removeprefix("v1,").encode("utf-8", "surrogatepass") for each in entries[:_MOST_SIGNATURES]]
+    return entries[:_MOST_SIGNATURES]
 
 
 def _is_signed(given: Sequence[bytes], message: bytes, secrets: Iterable[str]) -> bool:
+    """Whether one of the entries is a signature: ``v1,`` and base64, or base64 alone."""
     genuine = False
     for secret in secrets:
-        key = _key(secret)
+        try:  # first as a secret is usually spelled
+            key = a2b_base64(secret.removeprefix("whsec_"), strict_mode=True)
+        except ValueError:
+            key = _key(secret)
         if key:
             expected = b2a_base64(digest(key, message, "sha256"), newline=False)
-            for each in given:
-                genuine |= compare_digest(expected, each)
+            for entry in given:
+                genuine |= compare_digest(expected, entry.removeprefix(b"v1,"))
     return genuine
 
 
 def _key(secret: str) -> bytes:
-    """The bytes that a ``whsec_`` text stands for; none where it stands for none."""
+    """The bytes that a ``whsec_`` text stands for, however it is padded; none where it stands for none."""
     text = secret.removeprefix("whsec_").rstrip("=")
     try:
         return a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
-    except (NoBase64, ValueError):
+    except ValueError:
         return b""
 
 

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from shared import clock
 from shared.clock import from_text, short
 from shared.platforms.base import (
+    FORGED,
+    GENUINE,
     Answer,
     App,
     Callback,
@@ -227,10 +230,10 @@ _PRIVACY_TOPICS = {
 }
 """https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance, and which field names the orders."""
 _OLDER, _NEWER = (
-    tuple(f"{prefix}{name}" for name in ("topic", "shop-domain", "api-version", "webhook-id"))
+    itemgetter(*(f"{prefix}{name}" for name in ("topic", "shop-domain", "api-version", "webhook-id")))
     for prefix in ("x-shopify-", "shopify-")
 )
-"""The headers that every delivery has."""
+"""Read the headers that every delivery has."""
 _PARSED_HEADERS = frozenset(
     {"shopify-hmac-sha256", "shopify-topic", "shopify-shop-domain", "x-shopify-topic", "x-shopify-shop-domain"}
 )
@@ -484,13 +487,18 @@ class Shopify:
         https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
         """
         headers, body = delivery.headers, delivery.body
-        if (signature := headers.get("shopify-hmac-sha256")) is not None:  # as _prefix decides
-            told = [headers.get(name, "") for name in _NEWER] if headers.get("shopify-event-id") else []
-        else:
-            signature = headers.get("x-shopify-hmac-sha256", "")
-            told = [headers.get(name, "") for name in _OLDER]
-        genuine = is_base64_hmac(signature, body, secrets)
-        return Verdict.GENUINE if genuine and body and _HEADERS.fullmatch(" ".join(told)) else Verdict.FORGED
+        try:
+            if "shopify-hmac-sha256" in headers:  # as _prefix decides
+                signature, told = headers["shopify-hmac-sha256"], " ".join(_NEWER(headers))
+                whole = headers["shopify-event-id"] != ""
+            else:
+                signature, told = headers["x-shopify-hmac-sha256"], " ".join(_OLDER(headers))
+                whole = True
+        except KeyError:
+            return FORGED
+        if not (whole and body and _HEADERS.fullmatch(told)):
+            return FORGED
+        return GENUINE if is_base64_hmac(signature, body, secrets) else FORGED
 
     def topic(self, delivery: Delivery) -> str:
         """As the header names it."""

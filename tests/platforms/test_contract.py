@@ -164,6 +164,15 @@ def test_accepts_any_of_several_secrets(name, vector):
         assert adapter.verify(vector.delivery, secrets, vector.now) is Verdict.GENUINE
 
 
+@every_genuine
+def test_a_secret_that_is_no_text_opens_nothing_and_spoils_no_other(name, vector):
+    adapter = receiver(name)
+
+    for odd in ("\ud800", "whsec_\ud800", "\ud800:\ud800", "é", "whsec_é", "é:é", "\0"):
+        assert adapter.verify(vector.delivery, [odd], vector.now) is Verdict.FORGED
+        assert adapter.verify(vector.delivery, [odd, *vector.secrets], vector.now) is Verdict.GENUINE
+
+
 @every_receiver
 def test_refuses_another_platforms_deliveries(name):
     adapter = receiver(name)

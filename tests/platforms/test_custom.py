@@ -1095,6 +1095,19 @@ def test_the_secret_may_come_with_or_without_prefix_and_padding(spelled):
 
 
 @pytest.mark.parametrize(
+    ("size", "spelled", "genuine"),
+    [
+        (24, "whsec_{}", True), (25, "whsec_{}==", True), (25, "whsec_{}", True), (26, "{}", True), (64, "{}", True),
+        (23, "whsec_{}=", False), (65, "whsec_{}=", False), (65, "{}", False),
+    ],
+)  # fmt: skip
+def test_a_secret_has_24_to_64_bytes_however_it_is_spelled(size, spelled, genuine):
+    key = base64.b64encode(b"k" * size).decode()
+
+    assert verdict(signed(BODY, f"whsec_{key}"), spelled.format(key.rstrip("="))) is genuine
+
+
+@pytest.mark.parametrize(
     "entry",
     ["v2,{good}", "{good}", "v1", "v1a,{good}", ",", "v1,", "V1,{good}", "v1, {good}", "v1,{good},x", "v1={good}"],
 )

@@ -572,6 +572,26 @@ def test_keys_of_another_kind_verify_nothing():
     assert ADAPTER.verify(signed(DELETION), keys, NOW) is Verdict.FORGED
 
 
+def test_keys_are_kept_and_nothing_that_could_be_a_secret():
+    ebay._check.cache_clear()
+
+    for _ in range(3):
+        assert ADAPTER.verify(signed(DELETION), ["hush", f"{PEM}hush", "", PEM], NOW) is Verdict.GENUINE
+
+    assert ebay._check.cache_info()[:2] == (2, 1)
+
+
+def test_a_kept_key_verifies_what_its_owner_signed_only():
+    other = ec.generate_private_key(ec.SECP256R1())
+    pem = other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    for _ in range(2):
+        assert ADAPTER.verify(signed(DELETION, key=other), [PEM, pem], NOW) is Verdict.GENUINE
+        assert ADAPTER.verify(signed(DELETION, key=other), [PEM], NOW) is Verdict.FORGED
+        assert ADAPTER.verify(signed(DELETION), [pem], NOW) is Verdict.FORGED
+        assert ADAPTER.verify(signed(DELETION)._replace(body=DELETION + b" "), [PEM], NOW) is Verdict.FORGED
+
+
 def test_a_key_is_fetched_by_its_id_with_an_application_token():
     account = Account()
 

@@ -1669,6 +1669,39 @@ def test_a_time_that_is_none_is_refused(stamp):
     assert ADAPTER.verify(delivery._replace(headers=headers), ["whsec_b25l"], NOW) is Verdict.FORGED
 
 
+@pytest.mark.parametrize(
+    "stamp",
+    ["", "1e9", f"+{SECONDS}", f"{SECONDS}.0", f"1.{SECONDS}", f"{SECONDS:,}".replace(",", "_"), f"{SECONDS}\n"],
+)
+def test_a_time_that_is_no_number_is_refused_even_if_it_is_signed(stamp):
+    signature = base64.b64encode(hmac.digest(b"one", f"msg_1.{stamp}.".encode() + event(), "sha256")).decode()
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": stamp, "webhook-signature": f"v1,{signature}"}
+
+    assert ADAPTER.verify(Delivery(headers, event()), ["whsec_b25l"], NOW) is Verdict.FORGED
+
+
+@pytest.mark.parametrize(
+    ("id", "is_genuine"),
+    [("msg_1", True), ("msg.1.2", True), ("m" * 256, True), ("", False), ("m" * 257, False), ("a b", False)],
+)
+def test_an_id_is_one_word_which_may_have_full_stops(id, is_genuine):
+    verdict = ADAPTER.verify(signed(event(), id=id), ["whsec_b25l"], NOW)
+
+    assert (verdict is Verdict.GENUINE) is is_genuine
+
+
+def test_a_signature_that_is_no_text_is_refused():
+    delivery = signed(event())
+    headers = {**delivery.headers, "webhook-signature": delivery.headers["webhook-signature"] + " \ud800"}
+
+    assert ADAPTER.verify(delivery._replace(headers=headers), ["whsec_b25l"], NOW) is Verdict.FORGED
+
+
+@pytest.mark.parametrize("secret", ["whsec_b24=", "whsec_b24", "whsec_b24====", "b24=", "b24"])
+def test_a_secret_may_come_with_or_without_prefix_and_padding(secret):
+    assert ADAPTER.verify(signed(event(), key=b"on"), [secret], NOW) is Verdict.GENUINE
+
+
 def test_any_signature_of_a_list_is_enough():
     delivery = signed(event())
     ours = delivery.headers["webhook-signature"]

@@ -1831,6 +1831,18 @@ def test_the_newer_style_names_its_event_too():
     without = {name: value for name, value in genuine.headers.items() if name != "shopify-event-id"}
 
     assert SHOPIFY.verify(genuine._replace(headers=without), ["hush"], NOW) is Verdict.FORGED
+    assert SHOPIFY.verify(newer(genuine, **{"shopify-event-id": ""}), ["hush"], NOW) is Verdict.FORGED
+
+
+def test_a_header_holds_one_word_of_its_own_kind():
+    genuine = delivery("orders/create", {"id": 1})
+
+    for header, odd in [
+        ("topic", "orders create"), ("shop-domain", "-demo.myshopify.com"), ("shop-domain", "demo/x"),
+        ("api-version", "2026-10,2026-10"), ("webhook-id", "a b"), ("webhook-id", "a:b"), ("webhook-id", "a\t"),
+    ]:  # fmt: skip
+        headers = {**genuine.headers, f"x-shopify-{header}": odd}
+        assert SHOPIFY.verify(genuine._replace(headers=headers), ["hush"], NOW) is Verdict.FORGED, odd
 
 
 def test_where_both_styles_are_there_the_newer_signature_counts():
