@@ -122,8 +122,9 @@ class FastParser(JSONParser):
         try:
             parsed = self._read(response["body"], shape)
         except _WRONG as error:
-            # A code for which botocore tries again; where that does not help, it is refused below.
-            return {"Error": {"Code": "RequestTimeout", "Message": repr(error)}}
+            # A code for which botocore tries again; where that does not help, it is refused below. Some errors tell the
+            # answer itself, which no log may have.
+            return {"Error": {"Code": "RequestTimeout", "Message": type(error).__name__}}
         self._inject_response_metadata(parsed, response["headers"])
         return parsed
 

@@ -1,6 +1,7 @@
 """Our parser and serialiser give what botocore's own give, and what they cannot read is botocore's exception."""
 
 import json
+import re
 from base64 import b64encode
 from datetime import UTC, datetime
 from functools import cache
@@ -394,6 +395,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_then_refused(body):
     assert isinstance(error, GarbledAnswer)
     assert isinstance(error, ResponseParserError)
     assert len(wire.sent) == 3
+    assert re.fullmatch(r"The answer cannot be read: \w*Error", str(error))
 
 
 @pytest.mark.parametrize("body", GARBLED.values(), ids=GARBLED)
