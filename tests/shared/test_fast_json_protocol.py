@@ -472,7 +472,12 @@ def sent(client, call):
 
 @pytest.fixture
 def same_time(monkeypatch):
+    """And the same credentials: those that a session has found, it keeps."""
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: MOMENT)
+    clients._session.cache_clear()
+    session.cache_clear()
+    yield
+    clients._session.cache_clear()
 
 
 @pytest.mark.usefixtures("same_time")
@@ -490,10 +495,8 @@ def test_sends_and_signs_what_botocore_does_but_for_its_name(call):
 def test_calls_the_endpoint_that_the_rules_give(region, setting, monkeypatch):
     if setting:
         monkeypatch.setenv(setting, "true")
-    clients._session.cache_clear()
     client = clients._session().create_client("dynamodb", region_name=region)
-    clients._session.cache_clear()
-    theirs = Session().create_client("dynamodb", config=clients._CONFIG, region_name=region)
+    theirs = session().create_client("dynamodb", config=clients._CONFIG, region_name=region)
 
     assert sent(client, get)[1] == sent(theirs, get)[1]
 
