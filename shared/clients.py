@@ -11,6 +11,8 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.session import Session, get_session
 
+from shared import fast_json_protocol
+
 # A stalled connection must leave time for another attempt, and the last attempt for an answer.
 _CONFIG = Config(
     connect_timeout=2,
@@ -68,9 +70,13 @@ def _client(service: str) -> BaseClient:
 
 @cache
 def _made(service: str) -> BaseClient:
-    return _session().create_client(service, config=_CONFIG)
+    return _session().create_client(service)
 
 
 @cache
 def _session() -> Session:
-    return get_session()
+    session = get_session()
+    fast_json_protocol.use(session)
+    # a fixed name: botocore would put its own together anew twice for each call
+    session.set_default_client_config(_CONFIG.merge(Config(user_agent=session.user_agent())))
+    return session

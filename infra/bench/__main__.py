@@ -8,7 +8,7 @@ import logging
 import sys
 
 from infra import build
-from infra.bench import counts, init, throughput, verification
+from infra.bench import counts, init, page, throughput, verification
 
 ROUNDS = 15
 FOLDER = build.ROOT / ".local/build"
@@ -26,6 +26,8 @@ def main() -> None:
         print(init.report(artifact, [*init.BUDGETS, "create_store"], ROUNDS).text)
     print("\n## Verification of webhooks\n")
     print(verification.report(verification.measure()))
+    print("\n## A page of a query\n")
+    print(page.report(page.measure()))
     print("\n## Throughput\n", flush=True)
     fast = throughput.measure(throughput.ORDERS, throughput.PRODUCTS, throughput.ROUNDS)
     print(fast.text)
