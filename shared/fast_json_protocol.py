@@ -107,7 +107,7 @@ def _mix_in(base_classes: list[type], **_: Any) -> None:
 class FastParser(JSONParser):
     """Loads the answer, then converts only what the model says is not JSON's.
 
-    Members that the model does not know, and those below the first level that are null, are left in.
+    Below the first level, members that are null or that the model does not know are left in.
     """
 
     def __init__(self) -> None:
