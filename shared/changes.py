@@ -36,6 +36,7 @@ class _Changed(NamedTuple):
     event: str
     """The stream's own id of it."""
     kind: str
+    """Of the event; none where it was written again as it was."""
     store_id: str
     id: str
     changed_at: str
@@ -81,7 +82,7 @@ def _entry(kind: str, event_id: str, detail: Mapping[str, Any]) -> dict[str, str
 
 def _together(store_id: str, resource: Resource, changed: Sequence[_Changed]) -> Iterator[dict[str, str]]:
     """An event for each kind of change; its id is that of its contents, so that it repeats only with them."""
-    for kind in dict.fromkeys(each.kind for each in changed):
+    for kind in dict.fromkeys(each.kind for each in changed if each.kind):
         those = [each for each in changed if each.kind == kind]
         event_id = hashlib.sha256("".join(each.event for each in those).encode()).hexdigest()[:32]
         named = [{"id": each.id, "changedAt": each.changed_at} for each in those]
@@ -138,8 +139,10 @@ def _changed(event: str, resource: Resource, before: Image | None, after: Image 
         logger.info("newer_version_restored", store=new.store_id, resource=resource)
         return None
     what = _what_happened(old, new)
-    kind = f"{resource.removesuffix('s')}.{what}"
-    return _Changed(event, kind, new.store_id, new.id, new.changed_at) if what else None
+    kind = f"{resource.removesuffix('s')}.{what}" if what else ""
+    # what was written twice is no event, but the feed goes by the time of the last write
+    is_written_again = old is not None and not new.deleted and old.changed_at != new.changed_at
+    return _Changed(event, kind, new.store_id, new.id, new.changed_at) if what or is_written_again else None
 
 
 def _what_happened(old: Product | Order | None, new: Product | Order) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from shared import clock, exact_json
+from shared import clock
 from shared.models import HandledDeliveries, Processing
 
 KEPT = timedelta(days=31)
@@ -26,7 +26,6 @@ class Handled(NamedTuple):
     received_at: str
     delivery: str
     outcome: Processing
-    topic: str
     cause: str | None = None
 
 
@@ -34,8 +33,8 @@ def note(store_id: str, handled: Iterable[Handled], now: datetime) -> None:
     """Notes them, one write for each ten seconds in which some were received. Noting again changes nothing."""
     spans: dict[str, set[str]] = {}
     for each in handled:
-        entry = [each.received_at[_SPAN:], each.delivery, each.outcome, each.topic, *filter(None, [each.cause])]
-        spans.setdefault(each.received_at[:_SPAN], set()).add(exact_json.dumps(entry))
+        entry = f"{each.received_at[_SPAN:]} {each.delivery} {each.outcome} {each.cause or ''}".rstrip()
+        spans.setdefault(each.received_at[:_SPAN], set()).add(entry)
     for span, entries in spans.items():
         HandledDeliveries(store_id, span).update(
             actions=[
@@ -64,7 +63,7 @@ def oldest_first(store_id: str, first: tuple[str, str], last: str) -> Iterator[H
 def done_among(store_id: str, received: Mapping[str, str]) -> set[str]:
     """Which of these deliveries went well, given when each was received."""
     spans = {received_at[:_SPAN] for received_at in received.values()}
-    rows = HandledDeliveries.batch_get([(store_id, span) for span in spans], consistent_read=True) if spans else ()
+    rows = HandledDeliveries.batch_get([(store_id, span) for span in spans]) if spans else ()
     return {each.delivery for row in rows for each in _read(row) if each.outcome in DONE} & received.keys()
 
 
@@ -78,8 +77,8 @@ def _read(row: HandledDeliveries) -> list[Handled]:
     """In order; a delivery that was handed over twice, once, as it went better."""
     found: dict[str, Handled] = {}
     for entry in sorted(row.deliveries):
-        rest, delivery, outcome, topic, *cause = exact_json.loads(entry)
-        handled = Handled(f"{row.received}{rest}", delivery, Processing(outcome), topic, *cause)
+        rest, delivery, outcome, *cause = entry.split(" ", 3)
+        handled = Handled(f"{row.received}{rest}", delivery, Processing(outcome), *cause)
         if delivery not in found or found[delivery].outcome not in DONE:
             found[delivery] = handled
     return sorted(found.values())

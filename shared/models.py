@@ -407,7 +407,7 @@ class HandledDeliveries(Table):
     received = UnicodeAttribute(range_key=True)
     """The time of receipt but for its last digit of seconds and what follows."""
     deliveries = UnicodeSetAttribute()
-    """JSON: the rest of the time, key, outcome, topic and, where there is one, cause."""
+    """The rest of the time, key, outcome and, where there is one, cause."""
     expires_at = TTLAttribute()
 
 

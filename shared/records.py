@@ -11,11 +11,11 @@ with the buyer in it, and what comes is stored without. The mark is read and che
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynamodb.exceptions import DoesNotExist, PutError
 from pynamodb.expressions.condition import Condition
@@ -74,8 +74,12 @@ def save_page(
     changed: list[Product | Order] = []
     for record in latest.values():
         old = known.get(record.id)
+        seen = _see(record, currency, observed_at)
+        if old is not None and not _is_erased(old) and not _is_news(old, seen):
+            counts.unchanged += 1
+            continue
         try:
-            row = _row(table, store_id, record, currency, observed_at, now)
+            row = _row(table, store_id, record, seen, now)
         except TooLarge:
             counts.failed += 1
             continue
@@ -104,7 +108,7 @@ def save(
     A tombstone gives way to a look that began after it: the platform's clock and ours need not agree.
     """
     table = TABLES[resource]
-    row = _row(table, store_id, record, currency, observed_at, now)
+    row = _row(table, store_id, record, _see(record, currency, observed_at), now)
     returns = table.deleted.exists() & (table.looked_at < row.looked_at)
     return _write(row, lambda: table.id.does_not_exist() | _newer(table, row) | returns)
 
@@ -114,7 +118,7 @@ def save_announced(
 ) -> bool:
     """The same for a record that a delivery brought. It may be older than it looks, so it ends no tombstone."""
     table = TABLES[resource]
-    row = _row(table, store_id, record, currency, received_at, now)
+    row = _row(table, store_id, record, _see(record, currency, received_at), now)
     return _write(row, lambda: table.id.does_not_exist() | _newer(table, row))
 
 
@@ -133,7 +137,7 @@ def bury(store_id: str, resource: Resource, id: str, observed_at: datetime, now:
     row = table(
         store_id,
         id,
-        version=_version(observed_at, observed_at),
+        version=f"{clock.to_text(observed_at)}|{clock.to_text(observed_at)}",
         looked_at=clock.to_text(observed_at),
         hash="",
         changed_at=clock.to_text(now),
@@ -288,28 +292,38 @@ def _by_creation(store_id: str, limit: int, position: paging.Position | None) ->
 def _known(table: type[Product] | type[Order], store_id: str, ids: Iterable[str]) -> Iterable[Product | Order]:
     keys = [(store_id, id) for id in ids]
     compared = ["id", "version", "looked_at", "hash", "deleted", *(["erased"] if table is Order else [])]
-    return table.batch_get(keys, consistent_read=True, attributes_to_get=compared)
+    # what a read that is a moment behind does not show is written again, or put back by the stream
+    return table.batch_get(keys, attributes_to_get=compared)
+
+
+class _Seen(NamedTuple):
+    """What a look showed of a record, as it is compared with what is here."""
+
+    version: str
+    looked_at: str
+    hash: str
+    text: bytes
+    deleted: None = None
+
+
+def _see(record: Record, currency: str, observed_at: datetime) -> _Seen:
+    text = exact_json.canonical({**record.body, "currency": record.body.get("currency") or currency})
+    changed_at, looked_at = clock.to_text(record.updated_at), clock.to_text(observed_at)
+    return _Seen(f"{changed_at}|{looked_at}", looked_at, _hash(changed_at, text), text)
 
 
 def _row(
-    table: type[Product] | type[Order],
-    store_id: str,
-    record: Record,
-    currency: str,
-    observed_at: datetime,
-    now: datetime,
+    table: type[Product] | type[Order], store_id: str, record: Record, seen: _Seen, now: datetime
 ) -> Product | Order:
-    body: Mapping[str, Any] = {**record.body, "currency": record.body.get("currency") or currency}
-    text = exact_json.canonical(body)
-    packed = zlib.compress(text)
+    packed = zlib.compress(seen.text)
     if len(packed) > LARGEST_BODY:
         raise TooLarge("The record is larger than can be kept.")
     row = table(
         store_id,
         record.id,
-        version=_version(record.updated_at, observed_at),
-        looked_at=clock.to_text(observed_at),
-        hash=_hash(clock.to_text(record.updated_at), text),
+        version=seen.version,
+        looked_at=seen.looked_at,
+        hash=seen.hash,
         body=packed,
         changed_at=clock.to_text(now),
     )
@@ -381,15 +395,11 @@ def _put(row: SyncedRecord, condition: Condition) -> bool:
     return True
 
 
-def _is_news(old: SyncedRecord, row: SyncedRecord) -> bool:
+def _is_news(old: SyncedRecord, row: SyncedRecord | _Seen) -> bool:
     return _is_older(old, row) and old.hash != row.hash
 
 
-def _is_older(one: SyncedRecord, other: SyncedRecord) -> bool:
+def _is_older(one: SyncedRecord, other: SyncedRecord | _Seen) -> bool:
     if one.deleted or other.deleted:
         return bool(one.looked_at < other.looked_at)
     return bool(one.version < other.version)
-
-
-def _version(updated_at: datetime, observed_at: datetime) -> str:
-    return f"{clock.to_text(updated_at)}|{clock.to_text(observed_at)}"

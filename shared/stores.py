@@ -118,9 +118,9 @@ def load(store_id: str, caller: Caller) -> Store:
     return _visible(_get(store_id), caller)
 
 
-def find(store_id: str) -> Store | None:
+def find(store_id: str, *, consistent: bool = True) -> Store | None:
     """The store whoever asks, for our own workers; ``None`` when it is being removed."""
-    store = _get(store_id)
+    store = _get(store_id, consistent=consistent)
     return None if store is None or store.removing else store
 
 
@@ -344,11 +344,11 @@ class _NoChange(Exception):
     """It is so already."""
 
 
-def _get(store_id: str) -> Store | None:
+def _get(store_id: str, *, consistent: bool = True) -> Store | None:
     if len(store_id) > LONGEST_ID:
         return None
     try:
-        return Store.get(store_id, consistent_read=True)
+        return Store.get(store_id, consistent_read=consistent)
     except DoesNotExist:
         return None
 

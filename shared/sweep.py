@@ -17,6 +17,8 @@ from shared.settings import current
 SETTLED = timedelta(minutes=30)
 """What came later may still be on its way through the stream and its retries."""
 PARTS = 8
+LOOKED_BACK = timedelta(days=PARTS + 1)
+"""What came before was looked at with its part already."""
 _ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 """What a delivery's key begins with, in the order of DynamoDB."""
 FIRST_KEY, LAST_KEY = _ALPHABET[0], "~"
@@ -30,7 +32,8 @@ def sweep(store_id: str, now: datetime) -> int:
     each = len(_ALPHABET) // PARTS
     part = _ALPHABET[now.toordinal() % PARTS * each :][:each]
     found = 0
-    for delivery in left_lying(store_id, clock.to_text(now - SETTLED), part[0], f"{part[-1]}~"):
+    since, until = clock.to_text(now - LOOKED_BACK), clock.to_text(now - SETTLED)
+    for delivery in left_lying(store_id, since, until, part[0], f"{part[-1]}~"):
         body = exact_json.dumps({"delivery": delivery.delivery, "store": store_id})
         clients.sqs().send_message(QueueUrl=current().delivery_queue_url, MessageBody=body)
         found += 1
@@ -39,9 +42,9 @@ def sweep(store_id: str, now: datetime) -> int:
     return found
 
 
-def left_lying(store_id: str, until: str, first: str, last: str) -> Iterator[Delivery]:
-    """The deliveries with keys from ``first`` to ``last`` that came up to ``until`` and wait to be handled."""
-    waiting = Delivery.outcome.is_in(*_WAITING) & (Delivery.received_at <= until)
+def left_lying(store_id: str, since: str, until: str, first: str, last: str) -> Iterator[Delivery]:
+    """The deliveries with keys from ``first`` to ``last`` that came at such a time and wait to be handled."""
+    waiting = Delivery.outcome.is_in(*_WAITING) & Delivery.received_at.between(since, until)
     wanted = ["delivery", "received_at", "outcome", "replayed_at"]
     keys = Delivery.delivery.between(first, last)
     rows = Delivery.query(store_id, keys, filter_condition=waiting, attributes_to_get=wanted, page_size=_BATCH)

@@ -12,6 +12,7 @@ off before that gets them again, and applying them again changes nothing.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -158,7 +159,7 @@ class Handling:
         found, looked_at = self._stores.get(store_id, (None, None))
         now = self._now()
         if looked_at is None or now - looked_at > _STORE_HELD:
-            found = stores.find(store_id)
+            found = stores.find(store_id, consistent=False)
             self._stores[store_id] = found, now
         return found
 
@@ -193,7 +194,7 @@ class Handling:
         """Notes what became of it: in the log when it is first handled, in its row if that was not all."""
         cause = cause[:_LONGEST_CAUSE] if cause else None
         if not delivery.attempts:
-            entry = Handled(delivery.received_at, delivery.delivery, outcome, delivery.topic, cause)
+            entry = Handled(delivery.received_at, delivery.delivery, outcome, cause)
             self._handled.setdefault(delivery.store_id, []).append(entry)
         is_first = delivery.outcome == Processing.PENDING and delivery.replayed_at is None
         if is_first and outcome in DONE:
@@ -296,8 +297,10 @@ def _waiting(
     behind = after["delivery"] if after else sweep.FIRST_KEY
     if behind > sweep.LAST_KEY:
         raise problems.CursorInvalid(_FOREIGN)
-    for row in sweep.left_lying(store_id, last, behind, sweep.LAST_KEY):
-        if row.delivery != behind and row.outcome == Processing.PENDING and first <= row.received_at:
+    if first > last:
+        return
+    for row in sweep.left_lying(store_id, first, last, behind, sweep.LAST_KEY):
+        if row.delivery != behind and row.outcome == Processing.PENDING:
             yield row, Shown(row, Processing.PENDING, None, 0)
 
 
@@ -414,11 +417,16 @@ class _Application:
     def __init__(self, store: Store, adapter: Platform, http: Http, delivery: Delivery, now: Clock) -> None:
         self.store = store
         self.adapter = adapter
-        self.http = budgets.counting(adapter, http, now)
+        self._uncounted = http
         self.delivery = delivery
         self.received_at = clock.from_text(delivery.received_at)
         self.now = now
         self._row = Credentials(store.id)
+
+    @cached_property
+    def http(self) -> Http:
+        """The way to the platform, which few deliveries need."""
+        return budgets.counting(self.adapter, self._uncounted, self.now)
 
     def apply(self, event: Event) -> bool:
         """Whether the event changed anything."""

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from shared import exact_json, stores, wheel
-from shared.models import Credentials, Store, SyncState
-from shared.platforms.base import Answer
+from shared import exact_json, records, stores, wheel
+from shared.models import Credentials, Order, Product, Store, SyncState
+from shared.platforms.base import Answer, Record
 from shared.stores import Caller
 from shared.tables import Table
 
@@ -54,6 +54,11 @@ def stored(store: Store) -> Store:
     )
     stores.insert(store, credentials, SyncState(store.id, slot=stores.slot_of(store)))
     return store
+
+
+def any_row(model: type[Product] | type[Order], store_id: str, record: Record, seen: datetime, now: datetime) -> Any:
+    """The row of a record, not written."""
+    return records._row(model, store_id, record, records._see(record, "EUR", seen), now)
 
 
 def stream_record(table: str, old: Table | None, new: Table | None, event_id: str = "e1") -> dict[str, Any]:

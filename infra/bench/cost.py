@@ -13,7 +13,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from infra.bench import capacity, scale
 from infra.bench.capacity import Item, Meter
 from infra.local.sandbox.server import APPS, Running, serve
 from infra.local.sandbox.woo_shop import Shop, Sizes
-from shared import clients, clock, connecting, credentials, keys, schemas, settings, sync, tokens
+from shared import clients, clock, connecting, credentials, keys, schemas, settings, sweep, sync, tokens
 from shared.egress import Egress
 from shared.keys import Purpose
 from shared.models import Credentials, Store
@@ -36,7 +36,7 @@ from shared.observability import logger
 from shared.platforms.base import Answer, Identity, PlatformName, Tokens
 from shared.stores import Caller
 
-CHECKED = "2026-11-22"
+CHECKED = "2026-11-28"
 REGION = "us-east-1"
 
 
@@ -59,6 +59,7 @@ PRICES: Mapping[str, Price] = {
     "event": Price(1.00, "million", "aws.amazon.com/eventbridge/pricing, custom events"),
     "KMS call": Price(3.00, "million", "aws.amazon.com/kms/pricing"),
     "log GB": Price(0.50, "GB", "aws.amazon.com/cloudwatch/pricing, ingestion"),
+    "rarely read log GB": Price(0.25, "GB", "aws.amazon.com/cloudwatch/pricing, ingestion, infrequent access"),
     "trace": Price(5.00, "million", "aws.amazon.com/xray/pricing"),
     "stored GB-month": Price(0.25 + 0.20, "GB", "aws.amazon.com/dynamodb/pricing, with point-in-time recovery"),
 }
@@ -90,9 +91,20 @@ AT_ONCE = 8
 TRACED = 0.05
 """X-Ray's own sampling of busy functions; the template traces actively."""
 PLATFORM_LOG = 600
-"""Bytes that Lambda logs of its own for each invocation (start and report, as JSON); from memory."""
-ACCESS_LOG = 330
-"""Bytes of a line of the access log, as the template formats it."""
+"""Bytes that Lambda logs of its own for each invocation (start and report, as JSON), where it does; from memory."""
+ACCESS_VALUES = {
+    "requestId": "JKJaXmPLvHcESHA=",
+    "routeKey": "POST /webhooks/{platform}/{connection}",
+    "status": "200",
+    "responseLatency": "24",
+    "integrationStatus": "200",
+    "error.responseType": "-",
+}
+"""What stands in a line of the access log."""
+STORES = 3
+"""Of so many stores are the webhooks that are worked off together."""
+KEPT_DAYS = 30
+"""A delivery is kept so long, and swept as often as its turn comes."""
 STORED_OVERHEAD = 100
 """Bytes that DynamoDB adds to each item and each index entry that it stores."""
 MONTH = timedelta(days=365.25 / 12)
@@ -157,8 +169,11 @@ class Stage(NamedTuple):
         for service, price in (("events", "event"), ("sqs", "SQS request"), ("kms", "KMS call")):
             if number := self.meter.charged[service]:
                 yield Line(name, service, number / things, price)
-        yield Line(name, "logs", self.logged + PLATFORM_LOG * self.invocations, "log GB")
-        yield Line(name, "traces", TRACED * self.invocations, "trace")
+        told, traced = _told(self.function)
+        if logged := self.logged + told * self.invocations:
+            yield Line(name, "logs", logged, "log GB")
+        if traced:
+            yield Line(name, "traces", TRACED * self.invocations, "trace")
 
 
 class Option(NamedTuple):
@@ -207,19 +222,27 @@ class Bill(NamedTuple):
         return "\n".join(rows)
 
 
-def measure() -> list[Bill]:
-    """Every bill."""
+@contextmanager
+def measuring() -> Iterator[tuple[Running, Egress]]:
+    """An AWS and the platforms in this process, and the way to them."""
     with (
         tempfile.TemporaryDirectory() as folder,
         fake_aws.account(),
         serve(Path(folder)) as running,
         _logged_to(_Taken()),
     ):
-        http = Egress(local_ca=str(running.ca))
+        yield running, Egress(local_ca=str(running.ca))
+
+
+def measure() -> list[Bill]:
+    """Every bill."""
+    with measuring() as (running, http):
         dispatched = _dispatched()
+        connected = [_connected(running, name, _RECORDS, http) for name in ("counted", "timed")]
         return [
-            *_webhooks(_connected(running, "webhooks", 2 * _DELIVERIES, http)),
-            *_syncs([_connected(running, name, _RECORDS, http) for name in ("counted", "timed")], http, dispatched),
+            *_webhooks([_connected(running, f"webhooks-{n}", _DELIVERIES, http) for n in range(STORES)]),
+            *_records(connected, http),
+            _idle_bill(connected[0], http, dispatched),
             _refreshes(),
         ]
 
@@ -316,6 +339,25 @@ def _memory(function: str) -> int:
     return int(template.functions(stack)[function].get("MemorySize", stack["Globals"]["Function"]["MemorySize"]))
 
 
+def _told(function: str) -> tuple[int, bool]:
+    """The bytes that Lambda logs of its own for a good invocation, and whether it traces some of them."""
+    stack = template.load()
+    general, own = stack["Globals"]["Function"], template.functions(stack)[function]
+    quiet = general["LoggingConfig"].get("SystemLogLevel") == "WARN"
+    return 0 if quiet else PLATFORM_LOG, own.get("Tracing", general["Tracing"]) == "Active"
+
+
+def access_log() -> int:
+    """The bytes of a line of the access log, as the template formats it."""
+    (api,) = template.of_type(template.load(), "AWS::Serverless::HttpApi").values()
+    line: str = api["Properties"]["AccessLogSettings"]["Format"]
+    for name, value in ACCESS_VALUES.items():
+        line = line.replace(f"$context.{name}", value)
+    if "$context." in line:
+        raise SystemExit(f"What the access log has besides is not known: {line}")
+    return len(line)
+
+
 def _rows(table: str) -> dict[str, Item]:
     """A table's items by the text of their key."""
     client = get_session().create_client("dynamodb")
@@ -366,12 +408,10 @@ def as_stream_image(item: Item) -> Item:
 
 
 def _changed(table: str, before: Mapping[str, Item]) -> list[dict[str, Any]]:
-    """The stream's records since ``before``."""
-    return [
-        _stream_record(table, before.get(key), item, number)
-        for number, (key, item) in enumerate(_rows(table).items())
-        if item != before.get(key)
-    ]
+    """The stream's records since ``before``, in the order in which they came."""
+    changed = [(key, item) for key, item in _rows(table).items() if item != before.get(key)]
+    changed.sort(key=lambda each: (each[1].get("received_at") or each[1]["changed_at"])["S"])
+    return [_stream_record(table, before.get(key), item, number) for number, (key, item) in enumerate(changed)]
 
 
 def _halves(pieces: Sequence[Any], size: int) -> tuple[list[Any], list[Any]]:
@@ -383,20 +423,25 @@ def _halves(pieces: Sequence[Any], size: int) -> tuple[list[Any], list[Any]]:
 # ── Webhooks ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _webhooks(connected: _Connected) -> Iterator[Bill]:
+def _webhooks(connected: Sequence[_Connected]) -> Iterator[Bill]:
     """Orders that are new to us, then the same orders changed."""
-    shop = connected.shop
-    orders = list(shop.orders.values())
-    yield _webhook("new order", "order.created", connected, [shop.order_text(order) for order in orders])
-    for order in orders:
-        shop.update_order(order, {"status": "completed", "customer_note": "Please leave it at the door."})
-    yield _webhook("changed order", "order.updated", connected, [shop.order_text(order) for order in orders])
+    yield _webhook("new order", "order.created", _bodies(connected))
+    for _, shop in connected:
+        for order in shop.orders.values():
+            shop.update_order(order, {"status": "completed", "customer_note": "Please leave it at the door."})
+    yield _webhook("changed order", "order.updated", _bodies(connected))
 
 
-def _webhook(kind: str, topic: str, connected: _Connected, bodies: list[bytes]) -> Bill:
+def _bodies(connected: Sequence[_Connected]) -> list[tuple[Store, bytes]]:
+    """What the stores send, in turns."""
+    each = [[(store, shop.order_text(order)) for order in shop.orders.values()] for store, shop in connected]
+    return [sent for together in zip(*each, strict=True) for sent in together][: 2 * _DELIVERIES]
+
+
+def _webhook(kind: str, topic: str, sent: Sequence[tuple[Store, bytes]]) -> Bill:
     from functions import process_webhook, publish_changes, receive_webhook
 
-    events = [_delivery(connected.store, topic, body, number) for number, body in enumerate(bodies)]
+    events = [_delivery(store, topic, body, number) for number, (store, body) in enumerate(sent)]
     known, orders = _rows("deliveries"), _rows("orders")
     half = len(events) // 2
     receive = _stage(
@@ -406,13 +451,28 @@ def _webhook(kind: str, topic: str, connected: _Connected, bodies: list[bytes]) 
     process = _stage("process", "process_webhook", _halves(came, BATCH), partial(_batch, process_webhook), BATCH)
     changed = _changed("orders", orders)
     publish = _stage("publish", "publish_changes", _halves(changed, BATCH), partial(_batch, publish_changes), BATCH)
+    swept = _swept({store.id for store, _ in sent})
     lines = [
         Line("receive", "HTTP API", 1, "HTTP API request"),
-        Line("receive", "access log", ACCESS_LOG, "log GB"),
-        *(line for stage in (receive, process, publish) for line in stage.lines()),
+        Line("receive", "access log", access_log(), "rarely read log GB"),
+        *(line for stage in (receive, process, publish, swept) for line in stage.lines()),
     ]
-    bill = Bill(f"A million webhooks: {kind}, {len(bodies[0]):,} bytes, {_sizes()}", lines, WEBHOOK_BUDGET)
-    return bill._replace(options=_webhook_options(bill))
+    body = sorted(len(body) for _, body in sent)[len(sent) // 2]
+    return Bill(f"A million webhooks: {kind}, {body:,} bytes, {_sizes()}", lines, WEBHOOK_BUDGET)
+
+
+def _swept(stores: Iterable[str]) -> Stage:
+    """What the daily looks for deliveries that nobody has handled read, for each as long as it is kept."""
+    meter, later, kept = Meter(), clock.now() + timedelta(hours=1), _rows("deliveries").values()
+    with meter.counting():
+        for store in stores:
+            for day in range(sweep.PARTS):
+                sweep.sweep(store, later + timedelta(days=day))
+    meter.reads["handled-deliveries"] *= sweep.LOOKED_BACK.days / sweep.PARTS
+    # a query reads 4 KB at least; that is the store's, whose bill has it, and not the delivery's
+    read = sum(map(capacity.item_size, kept)) / capacity.READ_UNIT / 2
+    meter.reads["deliveries"] = read * KEPT_DAYS / sweep.PARTS
+    return Stage("sweep", "sync_store", 0, 0, 0, meter, len(kept), 0)
 
 
 def _fine(function: Any, event: dict[str, Any]) -> None:
@@ -464,29 +524,6 @@ def _delivery(store: Store, topic: str, body: bytes, number: int) -> dict[str, A
     }
 
 
-def _webhook_options(bill: Bill) -> list[Option]:
-    """In the order in which they are least missed."""
-    unit = PRICES["write unit"].dollars
-    index, outcome = bill.of("writes orders/byChange"), bill.of("writes deliveries", "process")
-    smaller = bill.of("writes deliveries") - unit - min(outcome, unit)
-    batched = f"one event for all that an invocation has of a store, where {BATCH} webhooks are of 3"
-    changes = "a row of a change log for the same, in place of byChange"
-    reads = bill.of("reads deliveries") + bill.of("reads stores")
-    return [
-        Option("no line in a log where all went well, Lambda's own among them", bill.of("logs")),
-        Option("no traces", bill.of("traces")),
-        Option("deliveries in one unit: fewer headers, a dictionary for zlib", smaller),
-        Option("orders in one unit: a dictionary for zlib", bill.of("writes orders") - unit),
-        Option(batched, bill.of("events") * (1 - 3 / BATCH)),
-        Option("no write when it went well: the stream's own place is the outcome", min(outcome, unit)),
-        Option(changes, index - 3 / BATCH * unit),
-        Option("no byCreated: a sort key that begins with the creation", bill.of("writes orders/byCreated")),
-        Option("no byStore: only failures in the index", bill.of("writes deliveries/byStore")),
-        Option("the delivery taken from the stream's image, and stores held for a minute", reads),
-        Option("no access log of webhooks", bill.of("access log")),
-    ]
-
-
 # ── Syncs ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -505,14 +542,13 @@ def _dispatched() -> _Dispatched:
     return _Dispatched(tick.read_units / tick.due, tick.lambda_seconds(megabytes) * megabytes / 1024 / tick.due)
 
 
-def _syncs(stores: Sequence[_Connected], http: Egress, dispatched: _Dispatched) -> Iterator[Bill]:
-    """First imports, then all orders changed, then nothing to find."""
+def _records(stores: Sequence[_Connected], http: Egress) -> Iterator[Bill]:
+    """First imports, then all orders changed."""
     yield _sync_bill("the first import", stores, http)
     for _, shop in stores:
         for order in shop.orders.values():
             shop.update_order(order, {"status": "completed", "customer_note": "Please leave it at the door."})
     yield _sync_bill("changed orders, in pages of 100", stores, http)
-    yield _idle_bill(stores[0], http, dispatched)
 
 
 def _sync_bill(title: str, stores: Sequence[_Connected], http: Egress) -> Bill:
@@ -536,8 +572,7 @@ def _sync_bill(title: str, stores: Sequence[_Connected], http: Egress) -> Bill:
     publish = _stage("publish", "publish_changes", _halves(changed, BULK), partial(_batch, publish_changes), BULK)
     lines = [*synced.lines(), *publish.lines()]
     size = _median("orders")
-    bill = Bill(f"A million synced records: {title}, stored in {size:,} bytes", lines, RECORD_BUDGET)
-    return bill._replace(options=_sync_options(bill))
+    return Bill(f"A million synced records: {title}, stored in {size:,} bytes", lines, RECORD_BUDGET)
 
 
 def _sync(store: Store, http: Egress, at: datetime | None = None, **options: Any) -> sync.Run:
@@ -546,17 +581,6 @@ def _sync(store: Store, http: Egress, at: datetime | None = None, **options: Any
     if run.outcome != "COMPLETE":
         raise SystemExit(f"The sync did not end well: {run.outcome} {run.reason} {run.detail}")
     return run
-
-
-def _sync_options(bill: Bill) -> list[Option]:
-    index, unit = bill.of("writes orders/byChange"), PRICES["write unit"].dollars
-    return [
-        Option(f"one event for what a batch of {BULK} has of a store", bill.of("events", "publish") * (1 - 1 / BULK)),
-        Option("a row of a change log for each page of 100 (3 units), in place of byChange", index - 0.03 * unit),
-        Option("no byCreated: a sort key that begins with the creation", bill.of("writes orders/byCreated")),
-        Option("orders in one unit: a dictionary for zlib", bill.of("writes orders") - unit),
-        Option("hashes read without consistency", bill.of("reads orders", "sync") / 2),
-    ]
 
 
 def _idle_bill(connected: _Connected, http: Egress, dispatched: _Dispatched) -> Bill:
@@ -663,7 +687,7 @@ def _refreshes() -> Bill:
     clients.secrets().create_secret(Name=f"{settings.current().apps}/{PlatformName.SHOPIFY}", SecretString=registration)
     now, meter, taken = clock.now(), Meter(), _Taken()
     ids = [_shopify_store(f"refresh-{number}", now).id for number in range(2 * _REFRESHES)]
-    http, later = _TokenEndpoint(), now + timedelta(minutes=50)
+    http, later = _TokenEndpoint(), now + timedelta(minutes=56)
     due = Credentials.refresh_due_at.set(clock.to_text(now + timedelta(days=2)))
     for id in ids[_REFRESHES:]:
         Credentials(id).update(actions=[due])

@@ -18,7 +18,7 @@ def store(aws):
     row = stored(any_store())
     for number, outcome in enumerate(("PROCESSED", "PROCESSED", "DEAD_LETTERED")):
         at = clock.to_text(NOW + timedelta(minutes=number))
-        delivery_log.note(row.id, [delivery_log.Handled(at, f"d{number}", Processing.RETRYING, "order.updated")], NOW)
+        delivery_log.note(row.id, [delivery_log.Handled(at, f"d{number}", Processing.RETRYING)], NOW)
         Delivery(
             row.id,
             f"d{number}",

@@ -2,6 +2,7 @@ from copy import deepcopy
 from itertools import pairwise
 
 import pytest
+from makers import any_row
 from makers import stream_record as stream
 
 from shared import changes, clients, clock, exact_json, records
@@ -37,7 +38,7 @@ def store(now, **changes_):
 
 
 def order(now, *, n=1):
-    return records._row(Order, "store1", Record("o1", now, {"id": "o1", "n": n}), "EUR", now, now)
+    return any_row(Order, "store1", Record("o1", now, {"id": "o1", "n": n}), now, now)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_store_event_names_its_owner_and_holds_nothing_else_of_the_store(bus, 
 @pytest.mark.parametrize(("table", "model", "kind"), [("orders", Order, "order"), ("products", Product, "product")])
 def test_a_records_life_is_announced_without_its_contents(bus, now, table, model, kind):
     def row(n, at):
-        return records._row(model, "store1", Record("x1", at, {"id": "x1", "n": n}), "EUR", at, at)
+        return any_row(model, "store1", Record("x1", at, {"id": "x1", "n": n}), at, at)
 
     first, second = row(1, now), row(2, now + clock.timedelta(seconds=1))
     gone = model("store1", "x1", version="9", looked_at="9", hash="", changed_at="t", deleted=True)
@@ -111,8 +112,8 @@ def changed_orders(now, *shops, kinds=("created",)):
     """The stream's records of an order each, new or changed."""
     found = []
     for number, (shop, kind) in enumerate((shop, kind) for shop in shops for kind in kinds):
-        new = records._row(Order, shop, Record(f"o{number}", now, {"n": number}), "EUR", now, now)
-        old = records._row(Order, shop, Record(f"o{number}", now, {"n": -1}), "EUR", now, now)
+        new = any_row(Order, shop, Record(f"o{number}", now, {"n": number}), now, now)
+        old = any_row(Order, shop, Record(f"o{number}", now, {"n": -1}), now, now)
         found.append(stream("orders", old if kind == "updated" else None, new, f"e{number}"))
     return found
 

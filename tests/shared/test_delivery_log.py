@@ -15,7 +15,7 @@ _stores = count()
 
 
 def handled(name, seconds, outcome=Processing.PROCESSED, cause=None):
-    return Handled(clock.to_text(START + timedelta(seconds=seconds)), name, outcome, "order.updated", cause)
+    return Handled(clock.to_text(START + timedelta(seconds=seconds)), name, outcome, cause)
 
 
 def newest_first(store="s", **options):

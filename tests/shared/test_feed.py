@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from makers import stream_record
+from makers import any_row, stream_record
 
 from shared import changes, feed, records
 from shared.models import Change, Order
@@ -173,7 +173,7 @@ def test_an_older_version_that_was_put_back_is_shown_though_its_change_was_shown
     shop.change("x", now + timedelta(seconds=9), n=2)
     shop.publish(now + timedelta(seconds=9))
     newer = Order.get("s", "x")
-    stale = records._row(Order, "s", Record("x", now, {"id": "x", "n": 1}), "EUR", now, now + timedelta(seconds=20))
+    stale = any_row(Order, "s", Record("x", now, {"id": "x", "n": 1}), now, now + timedelta(seconds=20))
     stale.save()
     _, cursor = followed(now + timedelta(minutes=1), now)
     changes.publish([stream_record("orders", newer, stale)], now + timedelta(minutes=1))
@@ -183,6 +183,21 @@ def test_an_older_version_that_was_put_back_is_shown_though_its_change_was_shown
     rows, _ = read(now + timedelta(minutes=2), now, cursor=cursor)
 
     assert [row["n"] for row in rows] == [2]
+
+
+def test_what_a_page_wrote_over_the_same_is_not_lost(now):
+    """A webhook brought the order between the look of a page and its write."""
+    shop = Shop()
+    shop.change("x", now)
+    shop.publish(now)
+    first = Order.get("s", "x")
+    again = any_row(Order, "s", Record("x", now, {"id": "x"}, created_at=now), now, now + timedelta(seconds=1))
+    again.save()
+    changes.publish([stream_record("orders", first, again)], now + timedelta(seconds=2))
+
+    rows, _ = read(now + timedelta(minutes=1), now)
+
+    assert ids(rows) == ["x"]
 
 
 _STEP = st.one_of(

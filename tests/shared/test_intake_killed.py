@@ -541,7 +541,7 @@ def planted_early_answer(adapter, platform, store_id, delivery, now):
 
 def planted_early_conclusion(delivery, find, http, now):
     """Notes the delivery as processed before it is applied, for good."""
-    entry = delivery_log.Handled(delivery.received_at, delivery.delivery, Processing.PROCESSED, delivery.topic)
+    entry = delivery_log.Handled(delivery.received_at, delivery.delivery, Processing.PROCESSED)
     if entry in delivery_log.newest_first(delivery.store_id):
         return Processing.PROCESSED, None
     delivery_log.note(delivery.store_id, [entry], now())

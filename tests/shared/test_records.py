@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from makers import any_row
 
 from shared import clients, exact_json, problems, records
 from shared.models import Order, Product
@@ -136,7 +137,7 @@ def test_what_came_after_the_look_is_not_buried_by_it(now):
 
 def test_a_batch_that_overwrote_a_tombstone_is_undone(now):
     save(record("1", now), now)
-    stale = records._row(Order, "s", record("1", now + timedelta(days=1)), "EUR", now + timedelta(seconds=1), now)
+    stale = any_row(Order, "s", record("1", now + timedelta(days=1)), now + timedelta(seconds=1), now)
     records.bury("s", ORDERS, "1", now + timedelta(minutes=1), now)
     tombstone = Order.get("s", "1")
     stale.save()
@@ -167,7 +168,7 @@ def test_a_batch_that_overwrote_a_newer_version_is_undone(now):
     newer, older = record("1", now + timedelta(seconds=5), n=2), record("1", now, n=1)
     save(newer, now)
     old = Order.get("s", "1")
-    stale = records._row(Order, "s", older, "EUR", now, now)
+    stale = any_row(Order, "s", older, now, now)
     stale.save()
 
     assert records.restore(ORDERS, old, stale)
@@ -178,7 +179,7 @@ def test_an_overwrite_is_not_undone_when_a_still_newer_one_came(now):
     first, stale, newest = (record("1", now + timedelta(seconds=by), n=by) for by in (5, 0, 9))
     save(first, now)
     old = Order.get("s", "1")
-    overwritten = records._row(Order, "s", stale, "EUR", now, now)
+    overwritten = any_row(Order, "s", stale, now, now)
     overwritten.save()
     save(newest, now)
 

@@ -60,7 +60,7 @@ def store(aws, platform, now):
         outcome="PENDING", expires_at=now,
     ).save()  # fmt: skip
     feed.append(row.id, Resource.ORDERS, {"1": "t"}, "e1", now)
-    delivery_log.note(row.id, [delivery_log.Handled(clock.to_text(now), "d1", Processing.PROCESSED, "t")], now)
+    delivery_log.note(row.id, [delivery_log.Handled(clock.to_text(now), "d1", Processing.PROCESSED)], now)
     return row
 
 
