@@ -231,7 +231,9 @@ def measuring() -> Iterator[tuple[Running, Egress]]:
         serve(Path(folder)) as running,
         _logged_to(_Taken()),
     ):
-        yield running, Egress(local_ca=str(running.ca))
+        http = Egress(local_ca=str(running.ca))
+        yield running, http
+        http.close()
 
 
 def measure() -> list[Bill]:
