@@ -35,7 +35,8 @@ from shared.settings import current
 from shared.tables import Table
 
 _BATCH = 100
-_CONTENTS: tuple[type[Any], ...] = (Product, Order, Change, SyncRun, StoreDesign, Delivery, HandledDeliveries)
+_CONTENTS: tuple[type[Any], ...] = (Product, Order, SyncRun, StoreDesign, Delivery, HandledDeliveries, Change)
+"""In this order: what tells of the others goes after them."""
 
 
 def remove(store_id: str, http: Http, now: Callable[[], datetime], deadline: datetime) -> bool:

@@ -152,7 +152,8 @@ class Handling:
             logger.exception("delivery_broken", delivery=delivery.delivery, error=type(error).__name__)
             self._try_later(delivery, f"{type(error).__name__}: a fault of this service.")
         else:
-            self._conclude(delivery, outcome, cause)
+            if _NOT_OURS in delivery.store_id or self._store(delivery.store_id) is not None:  # else it left nothing
+                self._conclude(delivery, outcome, cause)
 
     def _store(self, store_id: str) -> Store | None:
         """The store, looked up once for the deliveries that are handled together."""

@@ -256,6 +256,11 @@ class Deployment:
         found = {table: sum(store_id in repr(row) for row in self.rows(table)) for table in self.tables()}
         return {table: count for table, count in found.items() if count}
 
+    def changes(self, store: Json, resource: str, what: str) -> list[Json]:
+        """The products or orders that the bus has named so far as ``created``, ``updated`` or ``deleted``."""
+        said = self.events(store, f"{resource.removesuffix('s')}.{what}")
+        return [each for event in said for each in event[resource]]
+
     def events(self, store: Json, kind: str = "") -> list[Json]:
         """What the bus has said of the store so far, in the order in which it was said."""
         self._collect()

@@ -101,11 +101,11 @@ def test_first_sync_subscribes_to_the_shop_and_is_announced(stack: Deployment, s
     assert [event["outcome"] for event in finished] == ["COMPLETE"]
     assert len(stack.events(store, "store.connected")) == 1
 
-    def announced(kind: str) -> set[str]:
-        return {event[f"{kind}Id"] for event in stack.events(store, f"{kind}.created")}
+    def announced(resource: str) -> set[str]:
+        return {each["id"] for each in stack.changes(store, resource, "created")}
 
-    until(lambda: announced("order") == shop.live("orders").keys(), "not all orders were announced")
-    until(lambda: announced("product") == shop.live("products").keys(), "not all products were announced")
+    until(lambda: announced("orders") == shop.live("orders").keys(), "not all orders were announced")
+    until(lambda: announced("products") == shop.live("products").keys(), "not all products were announced")
 
 
 def test_store_is_in_its_owners_list(user: User, store: Json) -> None:

@@ -10,6 +10,7 @@ import pytest
 from integration.deployment import Deployment, Json, User, ok, until
 
 from infra.local.sandbox import server
+from shared.models import Order
 
 
 @dataclass
@@ -306,7 +307,7 @@ def test_who_bought_at_amazon_is_erased_when_the_time_is_up(stack: Deployment, u
     for id in orders:
         stack.aws("dynamodb").update_item(
             TableName=table,
-            Key={"store_id": {"S": store["id"]}, "id": {"S": id}},
+            Key={"store_id": {"S": store["id"]}, "id": {"S": Order.id.serialize(id)}},
             UpdateExpression="SET personal_until = :past",
             ExpressionAttributeValues={":past": {"S": "2026-01-01T00:00:00.000000Z"}},
         )
@@ -316,6 +317,6 @@ def test_who_bought_at_amazon_is_erased_when_the_time_is_up(stack: Deployment, u
 
     assert "FunctionError" not in answer
     for id in orders:
-        row = stack.row("orders", store_id=store["id"], id=id)
+        row = stack.row("orders", store_id=store["id"], id=Order.id.serialize(id))
         assert row["erased"] == {"BOOL": True}
         assert "personal_until" not in row

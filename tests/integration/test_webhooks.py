@@ -88,12 +88,12 @@ def test_copies_in_any_order_have_one_effect(stack: Deployment, user: User, shop
         "deliveries are still pending",
     )
     created = until(
-        lambda: [each for each in stack.events(store, "order.created") if each["orderId"] == str(new)],
+        lambda: [each for each in stack.changes(store, "orders", "created") if each["id"] == str(new)],
         "the order was not announced",
     )
     assert len(created) == 1
     for order in orders:
-        held = [each for each in stack.events(store, "order.updated") if each["orderId"] == order]
+        held = [each for each in stack.changes(store, "orders", "updated") if each["id"] == order]
         assert held
         assert len({each["changedAt"] for each in held}) == len(held)
 
@@ -150,7 +150,7 @@ def test_full_sync_finds_what_was_deleted_without_a_word(
     assert feed[0]["deleted"] is True
     until(lambda: user.agrees(store, shop), "the sync did not converge")
     until(
-        lambda: str(product) in {each["productId"] for each in stack.events(store, "product.deleted")},
+        lambda: str(product) in {each["id"] for each in stack.changes(store, "products", "deleted")},
         "the deletion was not announced",
     )
 
