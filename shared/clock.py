@@ -1,6 +1,7 @@
 """The one place that asks what time it is; everything else is passed ``now``."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 
 def now() -> datetime:
@@ -8,6 +9,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@lru_cache(maxsize=64)  # a page of records has two times in common
 def to_text(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds: sorts as text in the order of time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
