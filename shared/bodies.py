@@ -20,5 +20,9 @@ def unpack(packed: bytes, phrases: Sequence[bytes]) -> bytes:
     named = packed[2:6] if packed[1] & 0x20 else b""
     for each in phrases:
         if named == zlib.adler32(each).to_bytes(4, "big"):
-            return zlib.decompressobj(zdict=each).decompress(packed)
+            opened = zlib.decompressobj(zdict=each)
+            body = opened.decompress(packed)
+            if not opened.eof:
+                raise zlib.error("The packed body is cut off.")
+            return body
     return zlib.decompress(packed)

@@ -33,7 +33,9 @@ def sweep(store_id: str, now: datetime) -> int:
     part = _ALPHABET[now.toordinal() % PARTS * each :][:each]
     found = 0
     since, until = clock.to_text(now - LOOKED_BACK), clock.to_text(now - SETTLED)
-    for delivery in left_lying(store_id, since, until, part[0], f"{part[-1]}~"):
+    for delivery, waits in look_over(store_id, part[0], f"{part[-1]}~"):
+        if not waits or not since <= delivery.received_at <= until:
+            continue
         body = exact_json.dumps({"delivery": delivery.delivery, "store": store_id})
         clients.sqs().send_message(QueueUrl=current().delivery_queue_url, MessageBody=body)
         found += 1
@@ -42,13 +44,13 @@ def sweep(store_id: str, now: datetime) -> int:
     return found
 
 
-def left_lying(store_id: str, since: str, until: str, first: str, last: str) -> Iterator[Delivery]:
-    """The deliveries with keys from ``first`` to ``last`` that came at such a time and wait to be handled."""
-    waiting = Delivery.outcome.is_in(*_WAITING) & Delivery.received_at.between(since, until)
+def look_over(store_id: str, first: str, last: str) -> Iterator[tuple[Delivery, bool]]:
+    """The deliveries with keys from ``first`` to ``last``, each with whether it waits to be handled."""
     wanted = ["delivery", "received_at", "outcome", "replayed_at"]
     keys = Delivery.delivery.between(first, last)
-    rows = Delivery.query(store_id, keys, filter_condition=waiting, attributes_to_get=wanted, page_size=_BATCH)
+    rows = Delivery.query(store_id, keys, attributes_to_get=wanted, page_size=_BATCH)
     while batch := list(islice(rows, _BATCH)):
-        first_time = {row.delivery: row.received_at for row in batch if row.replayed_at is None}
-        done = delivery_log.done_among(store_id, first_time)
-        yield from (row for row in batch if row.delivery not in done)
+        waiting = [row for row in batch if row.outcome in _WAITING]
+        first_time = {row.delivery: row.received_at for row in waiting if row.replayed_at is None}
+        left = {row.delivery for row in waiting} - delivery_log.done_among(store_id, first_time)
+        yield from ((row, row.delivery in left) for row in batch)

@@ -298,11 +298,10 @@ def _waiting(
     behind = after["delivery"] if after else sweep.FIRST_KEY
     if behind > sweep.LAST_KEY:
         raise problems.CursorInvalid(_FOREIGN)
-    if first > last:
-        return
-    for row in sweep.left_lying(store_id, first, last, behind, sweep.LAST_KEY):
-        if row.delivery != behind and row.outcome == Processing.PENDING:
-            yield row, Shown(row, Processing.PENDING, None, 0)
+    for row, waits in sweep.look_over(store_id, behind, sweep.LAST_KEY):
+        if row.delivery != behind:
+            is_meant = waits and row.outcome == Processing.PENDING and first <= row.received_at <= last
+            yield row, Shown(row, Processing.PENDING, None, 0) if is_meant else None
 
 
 def _shown(store_id: str, handled: Sequence[Handled]) -> Iterator[tuple[Handled, Shown | None]]:

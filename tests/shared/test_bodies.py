@@ -27,6 +27,8 @@ def test_what_bodies_have_in_common_takes_no_room():
     assert len(bodies.pack(body, [NEW])) < len(zlib.compress(body)) - 10
 
 
-def test_what_is_damaged_is_refused():
+@pytest.mark.parametrize("damage", [lambda packed: packed[:-4] + b"1234", lambda packed: packed[:-1]])
+@pytest.mark.parametrize("phrases", [[], [NEW]])
+def test_what_is_damaged_is_refused(damage, phrases):
     with pytest.raises(zlib.error):
-        bodies.unpack(bodies.pack(b"x" * 100, [NEW])[:-4] + b"1234", [NEW])
+        bodies.unpack(damage(bodies.pack(b"x" * 100, phrases)), phrases)

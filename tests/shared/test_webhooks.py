@@ -463,6 +463,17 @@ def test_a_call_looks_at_so_many_deliveries_and_no_more(store, now, monkeypatch)
     assert replayed(store, now, outcome="DEAD_LETTERED") == [[], ["d4"]]
 
 
+def test_a_call_for_what_waits_looks_at_so_many_deliveries_too(store, platform, now, monkeypatch):
+    """All that went well at once stands there as it came, so whoever looks for what waits meets it all."""
+    monkeypatch.setattr(webhooks, "_LOOKED_AT", 2)
+    for number in range(5):
+        delivered(START, whole(f"o{number}", START), key=f"d{number}")
+        if number != 3:
+            handle(f"d{number}", lambda: now)
+
+    assert replayed(store, now, outcome="PENDING") == [[], ["d3"], []]
+
+
 def test_a_cursor_of_another_replay_is_refused(store, now):
     ended(DONE, DONE)
     scope = ("replay", store.id, None, None, None)
