@@ -6,6 +6,8 @@ repeat in one object, lone surrogates, more than 100 levels, numbers beyond Pyth
 are not UTF-8.
 """
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -45,23 +47,16 @@ def loads(text: str | bytes) -> Any:
 
 def dumps(value: Any) -> str:
     """Compact JSON text; times as RFC 3339."""
-    text: str = simplejson.dumps(
-        value, use_decimal=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_default
-    )
+    text: str = _COMPACT.encode(value)
     return text
 
 
 def canonical(value: Any) -> bytes:
     """The same bytes for equal values, whatever the order of names."""
-    text: str = simplejson.dumps(
-        value,
-        use_decimal=True,
-        allow_nan=False,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        sort_keys=True,
-        default=_default,
-    )
+    try:
+        text: str = _WITHOUT_DECIMALS.encode(value)
+    except TypeError:  # it has one
+        text = _SORTED.encode(value)
     return text.encode()
 
 
@@ -69,6 +64,18 @@ def _default(value: Any) -> str:
     if isinstance(value, datetime):
         return clock.short(value)
     raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+_FORM: Mapping[str, Any] = {
+    "allow_nan": False,
+    "ensure_ascii": False,
+    "separators": (",", ":"),
+    "default": _default,
+}
+_COMPACT = simplejson.JSONEncoder(use_decimal=True, **_FORM)
+_SORTED = simplejson.JSONEncoder(use_decimal=True, sort_keys=True, **_FORM)
+_WITHOUT_DECIMALS = json.JSONEncoder(sort_keys=True, **_FORM)
+"""Twice as fast, and few records of ours have one: money is text."""
 
 
 def _levels(value: Any) -> int:
