@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import lru_cache
 from http import HTTPStatus
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ _LONGEST_ADDRESS = 2_048
 _LONGEST_NAME = 63
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 _ID = re.compile(r"[1-9][0-9]{0,19}")
+_GID = re.compile(rf"gid://shopify/(\w+)/{_ID.pattern}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z_]{1,60}")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _LONGEST_NUMBER = 30
@@ -1169,7 +1171,7 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
     body: Json = {
         "id": gid,
         "number": as_text(row.get("name")) or gid,
-        "status": status.value,
+        "status": status,
         "platformStatus": platform_status,
         "total": _required(_shop_money(row.get("currentTotalPriceSet"))),
         "refundedTotal": refunded if refunded and Decimal(refunded) else None,
@@ -1186,20 +1188,26 @@ def _order(row: Json, currency: str) -> Record:  # noqa: ARG001 - an order tells
     return Record(gid, updated, body, created, sorts_by_id=True)
 
 
-def _order_status(row: Json) -> tuple[OrderStatus, str]:
-    """Cancelled, refunded, then how far it is shipped, then how far it is paid."""
-    financial = as_text(row.get("displayFinancialStatus"))
-    fulfillment = as_text(row.get("displayFulfillmentStatus"))
-    is_cancelled = row.get("cancelledAt") is not None
+def _order_status(row: Json) -> tuple[str, str]:
+    """Cancelled, refunded, then how far it is shipped, then how far it is paid; and Shopify's own words."""
+    return _status_of(
+        row.get("cancelledAt") is not None,
+        as_text(row.get("displayFinancialStatus")),
+        as_text(row.get("displayFulfillmentStatus")),
+    )
+
+
+@lru_cache(maxsize=64)
+def _status_of(is_cancelled: bool, financial: str, fulfillment: str) -> tuple[str, str]:
     words = " ".join(filter(None, ("CANCELLED" if is_cancelled else "", financial, fulfillment)))
     paid = _FINANCIAL.get(financial)
     if is_cancelled:
-        return OrderStatus.CANCELLED, words
+        return OrderStatus.CANCELLED.value, words
     if paid in (OrderStatus.REFUNDED, OrderStatus.CANCELLED):
-        return paid, words
+        return paid.value, words
     if paid is None or (fulfillment not in _FULFILLMENT and fulfillment not in _NOT_SHIPPED):
-        return OrderStatus.OTHER, words
-    return _FULFILLMENT.get(fulfillment, paid), words
+        return OrderStatus.OTHER.value, words
+    return _FULFILLMENT.get(fulfillment, paid).value, words
 
 
 def _line(line: Json) -> Json:
@@ -1247,7 +1255,9 @@ def _customer(row: Json) -> Json | None:
 
 def _address(row: Json) -> Json | None:
     given = as_dict(row.get("shippingAddress"))
-    parts = {name: as_text(given.get(theirs)) or None for name, theirs in _ADDRESS.items()}
+    parts = {
+        name: (as_text(value) or None) if (value := given.get(theirs)) else None for name, theirs in _ADDRESS.items()
+    }
     parts["region"] = parts["region"] or as_text(given.get("province")) or None
     if not any(parts.values()):
         return None
@@ -1260,20 +1270,15 @@ def _fees(row: Json) -> list[Json]:
     found: list[Json] = []
     for transaction in as_dicts(row.get("transactions")):
         for fee in as_dicts(transaction.get("fees")):
-            name = as_text(fee.get("type"))
-            charged, tax = _fee(name, fee.get("amount")), _fee(f"{name}_tax", fee.get("taxAmount"))
-            if charged:
-                found.append(charged)
-            if tax and Decimal(tax["amount"]):
-                found.append(tax)
+            name, charged, tax = as_text(fee.get("type")), as_dict(fee.get("amount")), as_dict(fee.get("taxAmount"))
+            if (amount := _money(charged.get("amount"))) is not None:
+                found.append(_fee(name, amount, charged))
+            if (amount := _money(tax.get("amount"))) is not None and Decimal(amount):
+                found.append(_fee(f"{name}_tax", amount, tax))
     return found
 
 
-def _fee(name: str, value: Any) -> Json | None:
-    money = as_dict(value)
-    amount = _money(money.get("amount"))
-    if amount is None:
-        return None
+def _fee(name: str, amount: str, money: Json) -> Json:
     return {"type": "payment", "name": name, "amount": amount, "currency": as_text(money.get("currencyCode"))}
 
 
@@ -1666,6 +1671,8 @@ def _checked_gid(kind: _Kind, value: Any) -> str:
 
 def _gid(kind: _Kind, value: Any) -> str:
     """The global id of what is named by it, or by its bare number."""
+    if isinstance(value, str) and (whole := _GID.fullmatch(value)) and whole[1] == kind.type:
+        return value
     text = str(value) if isinstance(value, int | str) else ""
     prefix = f"gid://shopify/{kind.type}/"
     number = text.removeprefix(prefix)
