@@ -160,7 +160,8 @@ class Handling:
         found, looked_at = self._stores.get(store_id, (None, None))
         now = self._now()
         if looked_at is None or now - looked_at > _STORE_HELD:
-            found = stores.find(store_id, consistent=False)
+            # what such a read does not show may just have come, and a delivery to nobody is not kept
+            found = stores.find(store_id, consistent=False) or stores.find(store_id)
             self._stores[store_id] = found, now
         return found
 

@@ -142,7 +142,7 @@ def _plain(client: BaseClient) -> Reading:
     raw = _raw(client)
 
     def read() -> Sequence[object]:
-        return [{name: _value(given) for name, given in each.items()} for each in raw()]  # type: ignore[attr-defined]
+        return [{name: _value(given) for name, given in each.items()} for each in raw()]  # type: ignore[attr-defined]  # botocore's items
 
     return read
 

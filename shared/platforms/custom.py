@@ -40,7 +40,7 @@ from shared.platforms.base import (
     Subscribed,
     Verdict,
 )
-from shared.platforms.signatures import is_recent
+from shared.platforms.signatures import is_recent, listed_in
 
 EVENTS = (
     "order.created",
@@ -212,7 +212,7 @@ class Custom:
             return FORGED
         entries = given.split(b" ")
         if len(entries) > 1:
-            entries = _looked_at(entries)
+            entries = listed_in(entries, _MOST_SIGNATURES)
         return GENUINE if _is_signed(entries, opening.encode() + body, secrets) else FORGED
 
     def topic(self, delivery: Delivery) -> str:
@@ -908,13 +908,6 @@ def _is_as_wanted(subscription: Json, wanted: Json) -> bool:
     events = subscription.get("events")
     same = all(subscription.get(name) == wanted[name] for name in ("url", "mark"))
     return same and isinstance(events, list) and all(event in events for event in wanted["events"])
-
-
-def _looked_at(entries: list[bytes]) -> list[bytes]:
-    """Those of several that count; none where it is no list: a header that came twice has commas and empty entries."""
-    if not all(entries) or any(entry.endswith(b",") for entry in entries):
-        return []
-    return entries[:_MOST_SIGNATURES]
 
 
 def _is_signed(given: Sequence[bytes], message: bytes, secrets: Sequence[str]) -> bool:

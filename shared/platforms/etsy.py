@@ -43,7 +43,7 @@ from shared.platforms.base import (
     Verdict,
 )
 from shared.platforms.reading import app_of, as_dict, as_dicts, callback_of, decoded, object_in, strange
-from shared.platforms.signatures import is_recent
+from shared.platforms.signatures import is_recent, listed_in
 
 _API = "https://api.etsy.com/v3/application"
 _TOKEN = "https://api.etsy.com/v3/public/oauth/token"  # noqa: S105 - an address
@@ -238,7 +238,7 @@ class Etsy:
             return FORGED
         entries = given.split(b" ")
         if len(entries) > 1:
-            entries = _looked_at(entries)
+            entries = listed_in(entries, _MOST_SIGNATURES)
         return GENUINE if _is_signed(entries, opening.encode() + body, secrets) else FORGED
 
     def app_secrets(self, app: App) -> Sequence[str]:
@@ -1116,13 +1116,6 @@ def _image(row: Json) -> str | None:
 
 
 # Webhooks
-
-
-def _looked_at(entries: list[bytes]) -> list[bytes]:
-    """Those of several that count; none where it is no list: a header that came twice has commas and empty entries."""
-    if not all(entries) or any(entry.endswith(b",") for entry in entries):
-        return []
-    return entries[:_MOST_SIGNATURES]
 
 
 def _is_signed(given: Sequence[bytes], message: bytes, secrets: Iterable[str]) -> bool:

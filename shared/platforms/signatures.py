@@ -41,3 +41,10 @@ def is_recent(seconds: int, now: datetime) -> bool:
     """Whether a delivery of Standard Webhooks that was signed then may still be taken, in whole seconds."""
     since = now - _EPOCH  # in half the time of now.timestamp()
     return -_TOLERANCE <= seconds - since.days * _DAY - since.seconds <= _TOLERANCE
+
+
+def listed_in(entries: list[bytes], most: int) -> list[bytes]:
+    """Those of several signatures that count; none where it is no list: a header that came twice has commas and gaps."""
+    if not all(entries) or any(entry.endswith(b",") for entry in entries):
+        return []
+    return entries[:most]

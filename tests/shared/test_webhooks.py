@@ -552,6 +552,22 @@ def test_a_batch_that_is_cut_off_is_not_noted_and_may_come_again(store, platform
     assert len(webhooks.page(store.id, 9, None)[0]) == 1
 
 
+def test_the_first_delivery_of_a_store_is_kept_though_a_read_is_behind(store, platform, now, monkeypatch):
+    """A read without consistency may not show yet a store that was connected a moment ago."""
+    genuine = stores.find
+
+    def behind(store_id, *, consistent=True):
+        return genuine(store_id) if consistent else None
+
+    monkeypatch.setattr(stores, "find", behind)
+    delivered(now, whole("o1", now))
+
+    handle("d1", lambda: now)
+
+    assert outcome() == (Processing.PROCESSED, None, 1)
+    assert records.live_ids(store.id, ORDERS) == {"o1"}
+
+
 def test_a_store_is_looked_up_anew_when_some_time_has_passed(store, platform, now):
     """It may have been removed, or connected to another account, while a platform took its time."""
     clock_ = Clock(now, timedelta(0))
