@@ -44,7 +44,7 @@ def is_recent(seconds: int, now: datetime) -> bool:
 
 
 def listed_in(entries: list[bytes], most: int) -> list[bytes]:
-    """Those of several signatures that count; none where it is no list: a header that came twice has commas and gaps."""
+    """Those of several signatures that count; none where it is no list: a header that came twice has commas, gaps."""
     if not all(entries) or any(entry.endswith(b",") for entry in entries):
         return []
     return entries[:most]
